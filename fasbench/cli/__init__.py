@@ -1,0 +1,63 @@
+"""The command line: one file a verb, which parses, calls and prints. Heavy imports stay inside the verbs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from fasbench.errors import ConfigError, DataError, FasbenchError
+
+app = typer.Typer(
+    name="fasbench",
+    help="The benchmark suite for multimodal face anti-spoofing (RGB + depth + infrared).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+EXIT_CONFIG, EXIT_DATA, EXIT_FAILED, EXIT_INTERRUPTED = 2, 3, 4, 130
+
+
+def _version(show: bool) -> None:
+    if show:
+        import fasbench
+
+        typer.echo(f"fasbench {fasbench.__version__}")
+        raise typer.Exit
+
+
+EXIT_CODES = "Exit codes: 0 done, 2 wrong name, option or configuration, 3 wrong data, 4 failed, 130 interrupted."
+
+
+@app.callback(epilog=EXIT_CODES)
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def _register() -> None:
+    from fasbench.cli import check, data, listing, run  # noqa: F401 - each adds its verbs to `app`
+
+
+def main() -> None:
+    """Entry point: errors a user can act on are printed without a traceback and set the exit code."""
+    _register()
+    try:
+        app()
+    except ConfigError as error:
+        _fail(error, EXIT_CONFIG)
+    except DataError as error:
+        _fail(error, EXIT_DATA)
+    except FasbenchError as error:
+        _fail(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. Run the same command again: it goes on from the last finished epoch.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _fail(error: Exception, code: int) -> None:
+    typer.echo(f"Error: {error}", err=True)
+    sys.exit(code)

@@ -1,0 +1,45 @@
+"""fasbench data: prepare data sets."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import typer
+
+from fasbench.cli import app
+
+data = typer.Typer(no_args_is_help=True, help="Prepare data sets.", rich_markup_mode=None)
+app.add_typer(data, name="data")
+
+
+@data.command("prepare")
+def prepare_command(
+    targets: list[str] = typer.Argument(
+        ..., help="Data sets (synth-k), protocols (synth/fixed, ./mine.yaml) or a CSV (./faces.csv)."
+    ),
+    size: str = typer.Option("demo", help="Embedded data sets: tiny, demo or full."),
+    image_size: int | None = typer.Option(None, help="CSV: resize every image to this square, in pixels."),
+    ranges: list[str] = typer.Option([], "--range", help="CSV: raw range of 16-bit images, e.g. depth=300:1500."),
+    out: Path | None = typer.Option(None, help="Where stores go; default $FASBENCH_DATA, else the user's cache."),
+    workers: int = typer.Option(2, min=1, help="Processes that read."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Write the store anew even if it is there."),
+) -> None:
+    """Read data sets once into memory-mapped stores. What is there already is only checked."""
+    from rich.console import Console
+
+    from fasbench.cli.progress import ProgressReporter
+    from fasbench.data.catalog import find_sources
+    from fasbench.data.store import prepare
+    from fasbench.resources import data_root
+
+    console = Console()
+    sources = find_sources(targets, size=size, image_size=image_size, ranges=ranges)
+    with ProgressReporter(Console(stderr=True)) as reporter:
+        for source in sources:
+            report = partial(reporter.preparing, source.name)
+            store = prepare(source, out or data_root(), workers=workers, overwrite=overwrite, progress=report)
+            splits = ", ".join(f"{name} {part['rows']:,}" for name, part in store.manifest["splits"].items())
+            size = f"{store.shape[0]} x {store.shape[1]} px"
+            console.print(f"{store.name}: {len(store):,} rows ({splits}), {size}", highlight=False)
+            console.print(f"  {store.path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,63 @@
+"""fasbench list: the methods, protocols and data sets there are."""
+
+from __future__ import annotations
+
+import typer
+
+from fasbench.cli import app
+
+listing = typer.Typer(no_args_is_help=True, help="List methods, protocols or data sets.", rich_markup_mode=None)
+app.add_typer(listing, name="list")
+
+
+@listing.command("methods")
+def list_methods() -> None:
+    """Methods that `fasbench run --method` knows by name."""
+    from fasbench.registry import methods
+
+    _print(
+        ["method", "title", "presets", "origin"],
+        [
+            [name, str(entry.config().get("title", "")), ", ".join(entry.config().get("presets", {})), entry.origin]
+            for name, entry in methods().items()
+        ],
+    )
+
+
+@listing.command("protocols")
+def list_protocols() -> None:
+    """Protocols, with their splits and conditions."""
+    from fasbench.protocol import load_protocol
+    from fasbench.registry import protocols
+
+    rows = []
+    for path in protocols().values():
+        protocol = load_protocol(path)
+        rows.append([str(protocol), protocol.title, ", ".join(protocol.splits), ", ".join(protocol.conditions)])
+    _print(["protocol", "title", "splits", "conditions"], rows)
+
+
+@listing.command("datasets")
+def list_datasets() -> None:
+    """Built-in data sets. A folder with a CSV is a data set too: see the README."""
+    from fasbench.registry import dataset_names
+
+    _print(["data set", "kind"], [[name, "embedded, rendered (synthetic)"] for name in dataset_names()])
+
+
+@listing.command("attacks")
+def list_attacks() -> None:
+    """Attack classes of the taxonomy, as the `attack` column of a CSV spells them."""
+    from fasbench.data.taxonomy import COARSE
+
+    _print(["attack", "meaning"], [[name, meaning] for name, meaning in COARSE.items()])
+
+
+def _print(headers: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*headers, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

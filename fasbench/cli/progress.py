@@ -1,0 +1,115 @@
+"""What a person sees while fasbench works, and the tables it prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fasbench import summary
+from fasbench.results import Result
+from fasbench.runner import Outcome, Plan, Planned, Reporter
+
+
+class ProgressReporter(Reporter):
+    """Live progress: data preparation, then loss, validation EER and AUC, samples/s and the share of time waiting."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self.tasks: dict[str, TaskID] = {}
+        self.name = ""
+        self.validation = ""
+
+    def __enter__(self) -> ProgressReporter:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def _update(self, name: str, done: int, total: int, note: str = "") -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total, note="")
+        self.progress.update(self.tasks[name], completed=done, total=total, note=note)
+
+    def preparing(self, dataset: str, done: int, total: int) -> None:
+        self._update(f"prepare {dataset}", done, total, "rows")
+
+    def training_starts(self, plan: Plan, planned: Planned) -> None:
+        self.name = f"train {plan.protocol.id}/{planned.split} seed {planned.seed}"
+        self.validation = ""
+        rows = planned.rows
+        counts = f"{len(rows.train):,} training rows, {len(rows.validation):,} validation, {len(rows.test):,} test"
+        self.console.print(f"{self.name}: {counts} ({planned.folder.name})", highlight=False)
+
+    def training_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "epoch":
+            self.validation = f"val EER {100 * event['eer']:.1f} % AUC {100 * event['auc']:.1f} %"
+            if not self.console.is_terminal:  # no live bar in a log: one line an epoch
+                self.console.print(f"  epoch {event['epoch']}/{event['of']}: {self.validation}", highlight=False)
+            return
+        speed = f"{event['samples_per_second']:.0f} samples/s, {100 * event['data_wait']:.0f} % waiting for data"
+        note = f"epoch {event['epoch']} loss {event['losses']['total']:.3f} {self.validation} {speed}"
+        self._update(self.name, event["step"], event["of"], note)
+
+    def evaluated(self, result: Result, fresh: bool) -> None:
+        if not fresh:
+            e = result.evaluation
+            self.console.print(f"{result.name} seed {e.seed} {e.selection}: complete, not repeated", highlight=False)
+
+    def skipped(self, protocol: object, reason: str) -> None:
+        self.console.print(f"{protocol}: skipped: {reason}", highlight=False)
+
+
+def print_outcomes(outcomes: list[Outcome], console: Console) -> None:
+    """The headline table of every protocol, its legend, and where the rest lies."""
+    for outcome in outcomes:
+        if not outcome.results:
+            console.print(f"{outcome.plan.protocol}: skipped: {outcome.plan.skipped}", highlight=False)
+            continue
+        results = [result for result in outcome.results if result.evaluation.selection == "source-val"]
+        table = Table(title=summary.title(results, "source-val", "frame"), title_justify="left", header_style="bold")
+        for number, header in enumerate(summary.headers()):
+            table.add_column(header, justify="left" if number < 2 else "right", no_wrap=True)
+        for row in summary.table(results, "source-val", "frame"):
+            table.add_row(*summary.row_texts(row), style="bold" if row.split == "mean" else None)
+        console.print(table)
+        for line in summary.legend(results):
+            console.print(f"  {line}", highlight=False)
+        report = outcome.plan.folder / "report.md"
+        console.print(
+            f"Report (last epoch, video level, all policies in results/): {report}", highlight=False, soft_wrap=True
+        )
+
+
+def print_plan(plans: list[Plan], console: Console) -> None:
+    """What a run would do, and what of it is done."""
+    for plan in plans:
+        if plan.skipped:
+            console.print(f"{plan.protocol}: {plan.entry.name} is skipped: {plan.skipped}", highlight=False)
+            continue
+        table = Table(title=f"{plan.entry.name} ({plan.preset}) on {plan.protocol}", title_justify="left", box=None)
+        for header in ("split", "seed", "training", "epochs", "train / validation / test rows", "conditions"):
+            table.add_column(header)
+        for planned in plan.trainings:
+            rows = planned.rows
+            table.add_row(
+                planned.split,
+                str(planned.seed),
+                planned.key,
+                f"{planned.epochs_done} of {plan.config.train.epochs} done",
+                f"{len(rows.train):,} / {len(rows.validation):,} / {len(rows.test):,}",
+                ", ".join(planned.conditions),
+            )
+        console.print(table)
+        console.print(f"Results: {plan.folder}", highlight=False, soft_wrap=True)

@@ -1,0 +1,76 @@
+"""fasbench run: train, score and evaluate a method on a protocol."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from fasbench.cli import app
+from fasbench.errors import ConfigError
+
+
+@app.command()
+def run(
+    method: str = typer.Option(..., "--method", "-m", help="A method's name, or path/to/file.py:Class."),
+    protocol: str = typer.Option(
+        ...,
+        "--protocol",
+        "-p",
+        help="Any prefix of protocol/split/condition (synth/fixed/lmn-k), an alias, or ./file.yaml.",
+    ),
+    preset: str | None = typer.Option(None, help="The method's preset; the protocol says which by default."),
+    sets: list[str] = typer.Option([], "--set", help="Override a setting: --set optim.lr=1e-4. Repeatable."),
+    seeds: str = typer.Option("0", help="Seeds, e.g. 0 or 0,1,2."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
+    precision: str | None = typer.Option(None, help="Training precision: auto, fp32 or bf16. Scores are always fp32."),
+    out: Path = typer.Option(Path("runs"), help="Where trainings, scores and results go."),
+    limit_videos: int | None = typer.Option(
+        None, min=1, help="Use only the first N videos of each data set and class: a partial run, never ranked."
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done and what is done already."),
+    as_json: bool = typer.Option(False, "--json", help="Print the results as JSON on standard output."),
+) -> None:
+    """Train, score and evaluate a method on a protocol. What is complete is not repeated."""
+    from rich.console import Console
+
+    from fasbench.cli.progress import ProgressReporter, print_outcomes, print_plan
+    from fasbench.runner import Request, make_plans
+    from fasbench.runner import run as run_request
+
+    request = Request(
+        method=method,
+        protocol=protocol,
+        preset=preset,
+        sets=tuple(sets),
+        seeds=_parse_seeds(seeds),
+        device=device,
+        precision=precision,
+        out=out,
+        limit_videos=limit_videos,
+    )
+    with ProgressReporter(Console(stderr=True)) as reporter:
+        if dry_run:
+            plans = make_plans(request, reporter)
+        else:
+            outcomes = run_request(request, reporter)
+    console = Console()
+    if dry_run:
+        print_plan(plans, console)
+    elif as_json:
+        typer.echo(
+            json.dumps([result.model_dump(mode="json") for outcome in outcomes for result in outcome.results], indent=2)
+        )
+    else:
+        print_outcomes(outcomes, console)
+
+
+def _parse_seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        seeds = (-1,)
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {text}: expected different whole numbers from 0, e.g. 0,1,2")
+    return seeds

@@ -1,0 +1,238 @@
+"""Store + split -> batches. No worker processes: a memory-mapped read is a copy (benchmarks/loading.py)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fasbench.config import AugmentConfig, ModelConfig
+from fasbench.data.augment import augment
+from fasbench.data.record import MODALITIES
+from fasbench.data.sample import Batch, Inputs
+from fasbench.errors import DataError, problem_list
+from fasbench.protocol import Part, Protocol
+
+if TYPE_CHECKING:
+    from fasbench.data.store import Store
+
+COLUMNS = ("id", "domain", "label", "attack", "attack_fine", "subject", "unit", "video", "sha256")
+
+
+class Rows:
+    """The rows of one role (train, validation or test) of a split, from one or several stores.
+
+    Args:
+        parts: the parts in the protocol's order.
+        stores: prepared stores by data set.
+        limit_videos: keep only the first so many videos of each data set and class (for partial runs).
+    """
+
+    def __init__(self, parts: tuple[Part, ...], stores: dict[str, Store], limit_videos: int | None = None) -> None:
+        self.parts = parts
+        self.stores = [stores[part.dataset] for part in parts]
+        chosen = [
+            _limit(store, np.flatnonzero(store.column("split") == part.split), limit_videos)
+            for part, store in zip(parts, self.stores, strict=True)
+        ]
+        self.store_index = np.repeat(np.arange(len(parts)), [len(rows) for rows in chosen])
+        self.store_row = np.concatenate(chosen)
+        self.columns = {
+            name: np.concatenate([s.column(name)[rows] for s, rows in zip(self.stores, chosen, strict=True)])
+            for name in COLUMNS
+        }
+
+    def __len__(self) -> int:
+        return len(self.store_row)
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        """A metadata column, (N,)."""
+        return self.columns[column]
+
+    def content_sha256(self) -> str:
+        """Hash of every row's content in order: pixels and metadata."""
+        return hashlib.sha256("\n".join(self["sha256"]).encode()).hexdigest()
+
+    def read(self, positions: np.ndarray) -> list[Group]:
+        """The images at `positions`, grouped by image size (data sets of one size come as one group)."""
+        shapes = np.array([store.shape for store in self.stores])[self.store_index[positions]]  # (B, 2)
+        groups = []
+        for height, width in sorted(set(map(tuple, shapes.tolist()))):
+            where = np.flatnonzero((shapes == (height, width)).all(axis=1))
+            count = len(where)
+            images = (
+                np.empty((count, height, width, 3), np.uint8),
+                np.empty((count, height, width), np.uint8),
+                np.empty((count, height, width), np.uint8),
+                np.empty((count, 3), bool),
+            )
+            index = self.store_index[positions[where]]
+            for store in np.unique(index):
+                here = np.flatnonzero(index == store)
+                read = self.stores[store].read(self.store_row[positions[where[here]]])
+                for target, source in zip(images, read, strict=True):
+                    target[here] = source
+            groups.append(Group(where, *images))
+        return groups
+
+
+class Group(NamedTuple):
+    """Images of one size: `where` are their places in the batch."""
+
+    where: np.ndarray  # (G,)
+    rgb: np.ndarray  # (G, H, W, 3) uint8
+    depth: np.ndarray  # (G, H, W) uint8
+    ir: np.ndarray  # (G, H, W) uint8
+    present: np.ndarray  # (G, 3) bool
+
+
+def _limit(store: Store, rows: np.ndarray, limit: int | None) -> np.ndarray:
+    """The rows of the first `limit` videos of each class, in order."""
+    if limit is None:
+        return rows
+    kept: list[np.ndarray] = []
+    for label in (0, 1):
+        of_class = rows[store.column("label")[rows] == label]
+        videos = list(dict.fromkeys(store.column("video")[of_class]))[:limit]
+        kept.append(of_class[np.isin(store.column("video")[of_class], videos)])
+    return np.sort(np.concatenate(kept))
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows of a split, by role."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    sources: tuple[str, ...]
+
+
+def open_split(protocol: Protocol, name: str, stores: dict[str, Store], limit_videos: int | None = None) -> SplitRows:
+    """The rows of a split, checked: counts as the protocol expects, both classes where needed, no undeclared leak.
+
+    Raises:
+        DataError: all of that is wrong, in one list.
+    """
+    split = protocol.splits[name]
+    parts = {role: split.parts(role) for role in ("train", "validation", "test")}
+    problems: list[str] = []
+    for part in sorted({part for role in parts.values() for part in role}):
+        problems += _count_problems(protocol, part, stores[part.dataset])
+    if problems:
+        raise DataError(problem_list(f"{protocol}/{name}: the data are not what the protocol expects", problems))
+    rows = {role: Rows(parts[role], stores, limit_videos) for role in parts}
+    for role in ("train", "validation"):
+        missing = {0, 1} - set(rows[role]["label"].tolist())
+        for label in sorted(missing):
+            problems.append(f"{role} has no {'bona fide' if label else 'attack'} rows: both classes are needed")
+    if not len(rows["test"]):
+        problems.append("test has no rows")
+    problems += _leaks(protocol, name, rows)
+    if problems:
+        raise DataError(problem_list(f"{protocol}/{name}: {len(problems)} problem(s)", problems))
+    return SplitRows(rows["train"], rows["validation"], rows["test"], split.sources)
+
+
+def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[str]:
+    here = store.column("split") == part.split
+    if not here.any():
+        yield f"{part.dataset} has no rows in '{part.split}'"
+    expected = protocol.datasets[part.dataset].expect.get(part.split)  # type: ignore[call-overload]
+    if expected is None:
+        return
+    labels = store.column("label")[here]
+    found = {
+        "rows": int(here.sum()),
+        "live": int((labels == 1).sum()),
+        "attack": int((labels == 0).sum()),
+        "videos": len(set(store.column("video")[here])),
+        "subjects": len(set(store.column("subject")[here])),
+    }
+    for name, number in expected.model_dump(exclude_none=True).items():
+        if found[name] != number:
+            yield f"{part.dataset}/{part.split}: {number:,} {name} expected, {found[name]:,} found"
+
+
+def _leaks(protocol: Protocol, name: str, rows: dict[str, Rows]) -> Iterator[str]:
+    """Subjects, videos or rows that stand in two roles, unless a known issue permits it."""
+    permitted = {issue.permits for issue in protocol.known_issues}
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        for key in ("subject", "video", "id"):
+            shared = sorted(set(rows[first][key]) & set(rows[second][key]))
+            if shared and key not in permitted:
+                yield (
+                    f"leak: {len(shared)} {key}(s) in both {first} and {second}, e.g. '{shared[0]}'. Separate them, or "
+                    f"document it under known_issues with 'permits: {key}'"
+                )
+
+
+def to_inputs(
+    groups: list[Group],
+    config: ModelConfig,
+    device: torch.device,
+    absent: tuple[str, ...] = (),
+    augmentation: tuple[AugmentConfig, torch.Generator] | None = None,
+) -> Inputs:
+    """Stored uint8 images as the method's inputs: resized, augmented, normalised, exactly 0 where absent.
+
+    Args:
+        groups: what `Rows.read` gives; together they cover a batch.
+        absent: modalities the condition takes away.
+        augmentation: the settings and a generator, for training.
+    """
+    batch, size = sum(len(group.where) for group in groups), config.image_size
+    planes = [torch.empty(batch, 3, size, size, device=device) for _ in MODALITIES]
+    present = torch.empty(batch, 3, dtype=torch.bool, device=device)
+    for group in groups:
+        where = torch.from_numpy(group.where).to(device)
+        present[where] = torch.from_numpy(group.present).to(device)
+        rgb, depth, ir = (torch.from_numpy(image).to(device) for image in (group.rgb, group.depth, group.ir))
+        planes[0][where] = _resize(rgb.permute(0, 3, 1, 2).float(), size)
+        for plane, gray in zip(planes[1:], (depth, ir), strict=True):
+            plane[where] = _resize(gray[:, None].float(), size).expand(-1, 3, -1, -1)
+    if augmentation is not None:
+        planes = augment(planes, *augmentation)
+    present &= torch.tensor([name not in absent for name in MODALITIES], device=device)
+    mean = torch.tensor(config.mean, device=device)[:, None, None]
+    std = torch.tensor(config.std, device=device)[:, None, None]
+    normalised = [(plane / 255 - mean) / std for plane in planes]
+    return Inputs.of(normalised, present, black=(-mean / std).flatten().expand(3, 3))
+
+
+def _resize(image: Tensor, size: int) -> Tensor:
+    if image.shape[-2:] == (size, size):
+        return image
+    return F.interpolate(image, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def epoch_order(rows: int, steps: int, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of every batch of an epoch, (steps, batch_size): shuffled passes over the rows, one after the other."""
+    passes = -(-steps * batch_size // rows)
+    stream = np.concatenate([rng.permutation(rows) for _ in range(passes)])
+    return stream[: steps * batch_size].reshape(steps, batch_size)
+
+
+def train_batch(
+    rows: Rows,
+    positions: np.ndarray,
+    sources: tuple[str, ...],
+    config: ModelConfig,
+    augmentation: tuple[AugmentConfig, torch.Generator],
+    device: torch.device,
+) -> Batch:
+    """The training batch at `positions`."""
+    inputs = to_inputs(rows.read(positions), config, device, augmentation=augmentation)
+    domain = [sources.index(name) for name in rows["domain"][positions]]
+    return Batch(
+        inputs=inputs,
+        label=torch.from_numpy(rows["label"][positions]).to(device),
+        domain=torch.tensor(domain, device=device),
+        attack=tuple(rows["attack"][positions].tolist()),
+    )

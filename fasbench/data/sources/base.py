@@ -1,0 +1,36 @@
+"""Source: where the records of one data set come from. The store is prepared from it, once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from fasbench.data.record import Record
+
+
+class Source(ABC):
+    """An indexed collection of records of one data set.
+
+    A source must be picklable and `read` must not depend on the order of calls: preparation reads the rows from
+    several processes, each a contiguous range (so caching what neighbouring rows share pays).
+    """
+
+    name: str  # the data set's name = `Record.domain`
+    shape: tuple[int, int]  # (H, W) of every image it yields
+
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """Everything that determines the bytes, JSON-serialisable, no absolute path. Its hash names the store."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of records."""
+
+    @abstractmethod
+    def read(self, index: int) -> Record:
+        """The record at `index`.
+
+        Raises:
+            DataError: the row cannot be read; the text names every file at fault. Preparation goes on, collects these
+                from all rows and reports them together.
+        """

@@ -1,0 +1,214 @@
+"""Protocol: which data train, select and test a method, and what its sensors deliver at test. Read from YAML.
+
+A protocol (`synth/fixed`) has splits (`lmn-k`: trained on synth-l, -m, -n, tested on synth-k) and conditions (`full`,
+`no-depth`). One evaluation is named protocol/split/condition. `protocols/README.md` documents the file format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from fasbench.data.record import MODALITIES, SPLITS
+from fasbench.errors import ConfigError, problem_list, suggest
+from fasbench.resources import canonical_json, sha256
+from fasbench.yamlfile import Key, Strict, load_yaml, merge, validate, where
+
+Leak = Literal["subject", "video", "id"]
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
+_PROTOCOL_ID = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})*")
+
+
+class Part(NamedTuple):
+    """One split of one data set, written `synth-l/train` in a protocol."""
+
+    dataset: str
+    split: str
+
+
+class PartCounts(Strict):
+    """What a part must hold; checked against the prepared store before anything is trained."""
+
+    rows: int
+    live: int
+    attack: int
+    videos: int | None = None
+    subjects: int | None = None
+
+
+class DatasetSpec(Strict):
+    """A data set of the protocol: a built-in one by its name, or a folder with a CSV."""
+
+    size: Literal["tiny", "demo", "full"] | None = Field(None, description="embedded data sets: how much is rendered")
+    csv: str | None = Field(None, description="folder data sets: the CSV, relative to the protocol file")
+    image_size: int | None = Field(None, ge=16, description="folder data sets: resize every image to this square")
+    range: dict[Literal["depth", "ir"], tuple[float, float]] = Field(
+        default={}, description="folder data sets: raw values of 16-bit images that map to 0 and 255"
+    )
+    expect: dict[Literal["train", "validation", "test"], PartCounts] = {}
+
+    @property
+    def synthetic(self) -> bool:
+        """Rendered data, not faces."""
+        return self.csv is None and self.size is not None
+
+    @model_validator(mode="after")
+    def _folder_options(self) -> DatasetSpec:
+        if self.csv is None and (self.image_size is not None or self.range):
+            raise ValueError("image_size and range belong to a data set with a csv")
+        if self.csv is not None and self.size is not None:
+            raise ValueError("size belongs to an embedded data set, not to one with a csv")
+        return self
+
+
+class Split(Strict):
+    """Training and validation data (the sources) and the test data (the target), as `<data set>/<split>`."""
+
+    train: tuple[str, ...] = Field(min_length=1)
+    validation: tuple[str, ...] = Field(min_length=1)
+    test: tuple[str, ...] = Field(min_length=1)
+
+    def parts(self, role: str) -> tuple[Part, ...]:
+        return tuple(Part(*text.rsplit("/", 1)) for text in getattr(self, role))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Data sets trained on, in sorted order: a batch's `domain` indexes them."""
+        return tuple(sorted({part.dataset for part in self.parts("train")}))
+
+
+class Condition(Strict):
+    """What the sensors deliver at test.
+
+    `validation: same` sets the threshold on validation data under the same condition (the device knows what is
+    absent); `full` on undisturbed validation data (the device does not know).
+    """
+
+    absent: tuple[Literal["rgb", "depth", "ir"], ...] = ()
+    validation: Literal["same", "full"] = "same"
+
+    @model_validator(mode="after")
+    def _something_left(self) -> Condition:
+        if set(self.absent) == set(MODALITIES):
+            raise ValueError("every modality is absent: at least one must remain")
+        return self
+
+
+class KnownIssue(Strict):
+    """A documented defect of the data or lists. `permits` lets the named leak between train and test pass."""
+
+    id: str
+    text: str
+    permits: Leak | None = None
+
+
+class Headline(Strict):
+    """The number a table shows first. Selection and policy never see the test data."""
+
+    metric: Literal["hter", "auc"] = "hter"
+    level: Literal["frame", "video"] = "frame"
+    policy: Literal["source-eer", "source-eer-balanced", "source-bpcer@1%", "source-fpr@1%", "fixed@0.5"] = "source-eer"
+    selection: Literal["source-val", "last"] = "source-val"
+
+
+class Protocol(Strict):
+    id: str = Field(pattern=f"^{_PROTOCOL_ID.pattern}$")
+    version: int = Field(ge=1)
+    title: str
+    reference: str = ""
+    datasets: dict[str, DatasetSpec] = Field(min_length=1)
+    splits: dict[str, Split] = Field(min_length=1)
+    conditions: dict[str, Condition] = Field(default={"full": Condition()}, min_length=1)
+    preset: str = Field("paper", description="the methods' preset unless --preset says otherwise")
+    training: dict[str, Any] = Field(default={}, description="training rules: config keys every method must obey")
+    headline: Headline = Headline()
+    known_issues: tuple[KnownIssue, ...] = ()
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the file: paths in it are relative to this."""
+        return self._folder
+
+    @property
+    def sha256(self) -> str:
+        return sha256(canonical_json(self.model_dump(mode="json")))
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.version}"
+
+    def datasets_of(self, splits: Iterable[str]) -> list[str]:
+        """Names of the data sets that the splits touch, sorted."""
+        roles = ("train", "validation", "test")
+        return sorted({part.dataset for name in splits for role in roles for part in self.splits[name].parts(role)})
+
+    def evaluations(self) -> Iterator[tuple[str, str]]:
+        """(split, condition) in the order of the file."""
+        for split in self.splits:
+            for condition in self.conditions:
+                yield split, condition
+
+
+def load_protocol(path: Path) -> Protocol:
+    """Read and check a protocol file.
+
+    Raises:
+        ConfigError: every problem of the file, with its line.
+    """
+    data, lines = _load_with_includes(path, ())
+    protocol = validate(Protocol, data, str(path), lines)
+    problems = [f"{where(str(path), lines, key)}: {text}" for key, text in _contradictions(protocol)]
+    if problems:
+        raise ConfigError(problem_list(f"{path}: {len(problems)} problem(s)", problems))
+    protocol._folder = path.resolve().parent
+    return protocol
+
+
+def _load_with_includes(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key, int]]:
+    """A file with the files it includes laid under it; line numbers are known for the file's own keys."""
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: includes itself")
+    data, lines = load_yaml(path)
+    include = data.pop("include", None)
+    if include is not None:
+        if not isinstance(include, str):
+            raise ConfigError(f"{where(str(path), lines, ('include',))}: include takes one relative path")
+        base, _ = _load_with_includes(path.parent / include, (*seen, path.resolve()))
+        data = merge(base, data)
+    return data, lines
+
+
+def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
+    """What is well-formed but cannot be meant."""
+    from fasbench.registry import dataset_names
+
+    for name, spec in protocol.datasets.items():
+        if not _NAME.fullmatch(name):
+            yield ("datasets", name), f"data set name '{name}': use lower-case letters, digits, '-', '_', '.'"
+        if spec.csv is None and name not in dataset_names():
+            yield (
+                ("datasets", name),
+                f"unknown data set '{name}'.{suggest(name, dataset_names())} Built in: {', '.join(dataset_names())}; "
+                f"a folder data set needs 'csv:'",
+            )
+    for kind, names in (("splits", protocol.splits), ("conditions", protocol.conditions)):
+        for name in names:
+            if not _NAME.fullmatch(name):
+                yield (kind, name), f"name '{name}': use lower-case letters, digits, '-', '_', '.'"
+    for name, split in protocol.splits.items():
+        used: dict[str, str] = {}
+        for role in ("train", "validation", "test"):
+            for position, text in enumerate(getattr(split, role)):
+                key = ("splits", name, role, position)
+                dataset, _, part = text.rpartition("/")
+                if dataset not in protocol.datasets:
+                    yield key, f"'{text}': no data set '{dataset}' under datasets.{suggest(dataset, protocol.datasets)}"
+                if part not in SPLITS:
+                    yield key, f"'{text}': expected <data set>/<split> with split one of {', '.join(SPLITS)}"
+                if text in used:
+                    yield key, f"'{text}' is already used for {used[text]}: train, validation and test must differ"
+                used[text] = role

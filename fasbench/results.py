@@ -1,0 +1,125 @@
+"""The result record: every number of one evaluation with all that produced it. JSON, schema-versioned."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+import fasbench
+from fasbench.errors import ConfigError, DataError
+from fasbench.resources import canonical_json, sha256, write_json
+from fasbench.scorefile import ScoreMeta
+from fasbench.yamlfile import Strict, load_yaml, validate
+
+LIBRARIES = ("accelerate", "datasets", "numpy", "pillow", "scipy", "timm", "torch")
+
+
+class Provenance(Strict):
+    """Where the numbers come from. Holds no absolute path, host or user name."""
+
+    fasbench: str
+    git_sha: str | None = pydantic.Field(
+        None, description="of the checkout fasbench was run from; None = installed wheel"
+    )
+    git_dirty: bool | None = None
+    method_sha256: str = pydantic.Field(description="of the method's source files")
+    protocol_sha256: str
+    data: dict[str, str] = pydantic.Field(description="data set -> content hash of its prepared store")
+    training_key: str
+    initial_weights_sha256: str
+    config: dict[str, Any]
+    libraries: dict[str, str]
+
+
+class Runtime(Strict):
+    """Not part of the content: differs between machines and repetitions."""
+
+    device: str
+    training_seconds: float
+    scoring_seconds: float
+    peak_memory_bytes: int | None = None
+
+
+class Result(Strict):
+    """One evaluation: protocol / split / condition x seed x selection."""
+
+    schema_version: Literal[1] = 1
+    evaluation: ScoreMeta
+    synthetic: bool = pydantic.Field(
+        description="True when the data are rendered: the numbers say nothing about real data"
+    )
+    preset: str
+    fidelity: str
+    tied_epochs: int = pydantic.Field(description="epochs that share the selected epoch's validation EER")
+    metrics: dict[str, Any]
+    rows_sha256: str
+    scores_sha256: str
+    provenance: Provenance
+    runtime: Runtime
+    content_sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """protocol/split/condition."""
+        e = self.evaluation
+        return f"{e.protocol}/{e.split}/{e.condition}"
+
+    def content_hash(self) -> str:
+        """Hash of everything but the runtime."""
+        return sha256(canonical_json(self.model_dump(mode="json", exclude={"runtime", "content_sha256"})))
+
+    def write(self, path: Path) -> Result:
+        """Write with its content hash; returns the record as written."""
+        sealed = self.model_copy(update={"content_sha256": self.content_hash()})
+        write_json(path, sealed.model_dump(mode="json"))
+        return sealed
+
+
+def read_result(path: Path) -> Result:
+    """Read and check a result record.
+
+    Raises:
+        DataError: not a result record, or changed after it was written.
+    """
+    try:
+        result = validate(Result, load_yaml(path)[0], str(path))  # JSON is YAML
+    except ConfigError as error:
+        raise DataError(f"not a result record: {error}") from None
+    if result.content_hash() != result.content_sha256:
+        raise DataError(f"{path}: the content does not match its hash: it was edited. Run the evaluation again")
+    return result
+
+
+@cache
+def code_version() -> tuple[str | None, bool | None]:
+    """(git sha, dirty) of the checkout this package lies in; (None, None) for an installed one.
+
+    Asked for the package's own folder, never for the caller's.
+    """
+    root = Path(fasbench.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        git = ["git", "-C", str(root)]
+        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return sha, bool(status.strip())
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

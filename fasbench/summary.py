@@ -1,0 +1,164 @@
+"""The table of a run: split x condition and the mean over splits, with a legend that says what every number is."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fasbench.results import Result
+
+Level = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    header: str
+    meaning: str
+    value: Callable[[Level], float | None]
+
+
+def _policy(policy: str, metric: str) -> Callable[[Level], float | None]:
+    return lambda level: level["policies"][policy][metric]
+
+
+COLUMNS = (
+    Column(
+        "HTER", "(APCER + BPCER) / 2 on test at the source-eer threshold; the headline", _policy("source-eer", "hter")
+    ),
+    Column("APCER", "attacks accepted, all types pooled, same threshold", _policy("source-eer", "apcer")),
+    Column("BPCER", "bona fide rejected, same threshold", _policy("source-eer", "bpcer")),
+    Column("AUC", "area under the test ROC", lambda level: level["auc"]),
+    Column(
+        "TPR@FPR=1%", "largest TPR with FPR <= 1 % on the test ROC", lambda level: level["tpr_at_fpr"]["1%"]["value"]
+    ),
+    Column("HTER@0.5", "HTER at the constant threshold 0.5", _policy("fixed@0.5", "hter")),
+    Column("EER*", "HTER at the test set's own EER threshold: oracle, never ranked", _policy("test-eer", "hter")),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: cells in percent, as (mean, sd over seeds or None), None = not available."""
+
+    split: str
+    condition: str
+    cells: tuple[tuple[float, float | None] | None, ...]
+    live: int | None = None
+    attack: int | None = None
+    epochs: str = ""
+
+
+def table(results: Iterable[Result], selection: str, level: str) -> list[Row]:
+    """Rows in the order of the results, then one mean over splits for each condition that has several."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.evaluation.selection == selection:
+            groups.setdefault((result.evaluation.split, result.evaluation.condition), []).append(result)
+    rows = [_row(split, condition, members, level) for (split, condition), members in groups.items()]
+    means = []
+    for condition in dict.fromkeys(condition for _, condition in groups):
+        of_condition = {s: members for (s, c), members in groups.items() if c == condition}
+        if len(of_condition) > 1:
+            means.append(Row("mean", condition, tuple(_mean_cell(of_condition, c, level) for c in COLUMNS)))
+    return rows + means
+
+
+def _row(split: str, condition: str, members: list[Result], level: str) -> Row:
+    levels = [member.metrics["levels"][level] for member in members]
+    counts = levels[0]["counts"]
+    epochs = ", ".join(str(member.evaluation.epoch) for member in members)
+    cells = tuple(_cell([column.value(values) for values in levels]) for column in COLUMNS)
+    return Row(split, condition, cells, counts["live"], counts["attack"], epochs)
+
+
+def _cell(values: list[float | None]) -> tuple[float, float | None] | None:
+    """Mean over seeds in percent, with the sample standard deviation when there are several."""
+    known = [100 * value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None
+
+
+def _mean_cell(splits: dict[str, list[Result]], column: Column, level: str) -> tuple[float, float | None] | None:
+    """Mean over splits, for each seed that every split has; then over seeds."""
+    by_seed = [
+        {m.evaluation.seed: column.value(m.metrics["levels"][level]) for m in members} for members in splits.values()
+    ]
+    seeds = sorted(set.intersection(*(set(values) for values in by_seed)))
+    means = []
+    for seed in seeds:
+        values = [values[seed] for values in by_seed]
+        means.append(None if None in values else statistics.fmean(v for v in values if v is not None))
+    return _cell(means) if means else None
+
+
+def cell_text(cell: tuple[float, float | None] | None) -> str:
+    if cell is None:
+        return "n/a"
+    mean, deviation = cell
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def row_texts(row: Row) -> list[str]:
+    """A row as it is printed, in the order of `headers`."""
+    counts = f"{row.live:,} / {row.attack:,}" if row.live is not None else ""
+    return [row.split, row.condition, *(cell_text(cell) for cell in row.cells), counts, row.epochs]
+
+
+def headers() -> list[str]:
+    return ["split", "condition", *(column.header for column in COLUMNS), "live / attack", "epoch"]
+
+
+def title(results: list[Result], selection: str, level: str) -> str:
+    first = results[0]
+    e = first.evaluation
+    marks = [
+        mark for mark, on in (("SYNTHETIC DATA", first.synthetic), ("PARTIAL DATA, never ranked", e.partial)) if on
+    ]
+    fidelity = "" if first.fidelity == "intended" else f" ({first.fidelity})"
+    text = f"{e.method}{fidelity} on {e.protocol}@{e.version}, {level} level, selection {selection}"
+    return " - ".join([text, *marks])
+
+
+def legend(results: list[Result]) -> list[str]:
+    """What the numbers are: the whole tuple behind every one of them."""
+    first = results[0]
+    seeds = sorted({result.evaluation.seed for result in results})
+    spread = ", mean ± standard deviation over them" if len(seeds) > 1 else ""
+    tied = max(result.tied_epochs for result in results)
+    lines = [
+        f"All numbers in percent. Seeds: {', '.join(map(str, seeds))}{spread}. Preset {first.preset}, "
+        f"metrics version {first.metrics['metrics_version']}.",
+        *(f"{column.header}: {column.meaning}." for column in COLUMNS),
+        "source-eer: threshold at the EER of the pooled source-validation data, under the same condition as the test "
+        "where the device knows what is absent.",
+        "Selection source-val: the epoch with the lowest source-validation EER (all sensors); last: the last epoch. "
+        "No test label is used for either.",
+    ]
+    if tied > 1:
+        lines.append(f"Up to {tied} epochs share the selected epoch's validation EER; AUC, then cross-entropy decided.")
+    if first.synthetic:
+        lines.append("The data are rendered: these numbers compare software, they say nothing about real faces.")
+    warnings = dict.fromkeys(warning for result in results for warning in _warnings(result))
+    return lines + [f"Warning: {warning}" for warning in warnings]
+
+
+def _warnings(result: Result) -> list[str]:
+    level = result.metrics["levels"]["frame"]
+    e = result.evaluation
+    where = f"{e.split}/{e.condition} seed {e.seed} {e.selection}"
+    return [f"{where}: {text}" for text in (*level["warnings"], *level["policies"]["source-eer"]["warnings"])]
+
+
+def markdown(results: list[Result]) -> str:
+    """The report of a run folder: every selection and level, then the legend."""
+    blocks = [f"# {title(results, 'source-val and last', 'frame and video')}"]
+    for selection in dict.fromkeys(result.evaluation.selection for result in results):
+        for level in ("frame", "video"):
+            lines = ["| " + " | ".join(headers()) + " |", "|" + " --- |" * len(headers())]
+            lines += ["| " + " | ".join(row_texts(row)) + " |" for row in table(results, selection, level)]
+            blocks += [f"## Selection {selection}, {level} level", "\n".join(lines)]
+    blocks += ["## Legend", "\n".join(f"- {line}" for line in legend(results))]
+    return "\n\n".join(blocks) + "\n"

@@ -1,0 +1,240 @@
+"""The training loop: train, validate on the sources, keep the last and the best epoch, resume after an interruption."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+
+from fasbench import metrics
+from fasbench.config import Config, OptimConfig
+from fasbench.data.loading import Rows, epoch_order, train_batch
+from fasbench.errors import FasbenchError
+from fasbench.method import Method
+from fasbench.resources import sha256_file, write_json
+from fasbench.scoring import score_rows
+from fasbench.seeding import numpy_generator, seed_torch, torch_generator
+
+TRAINING_VERSION = 1  # raise it when a change of this file or of the loading changes what is learnt
+SELECTIONS = ("source-val", "last")
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: a method with its weights at step 0, its data, and the folder its key names."""
+
+    method: Method
+    config: Config[Any]
+    train: Rows
+    validation: Rows
+    sources: tuple[str, ...]
+    seed: int
+    folder: Path
+
+
+@dataclass
+class State:
+    """What is on disk of a training; written last, after the files it names."""
+
+    epoch: int  # epochs finished
+    history: list[dict[str, float]]  # validation after each epoch
+    files: dict[str, str]  # file name -> sha256
+    seconds: float
+
+    @property
+    def best(self) -> int:
+        """Epoch (from 0) with the lowest validation EER; ties by AUC, cross-entropy, then the earlier."""
+        return min(range(len(self.history)), key=lambda e: (_rank(self.history[e]), e))
+
+    def tied(self) -> int:
+        """How many epochs share the best epoch's EER."""
+        return sum(entry["eer"] == self.history[self.best]["eer"] for entry in self.history)
+
+
+def _rank(entry: dict[str, float]) -> tuple[float, float, float]:
+    return entry["eer"], -entry["auc"], entry["cross_entropy"]
+
+
+def read_state(folder: Path) -> State | None:
+    """The state of the training in `folder`; None if it never finished an epoch or its files are not intact."""
+    try:
+        state = State(**json.loads((folder / "state.json").read_text()))
+        intact = all(sha256_file(folder / name) == digest for name, digest in state.files.items())
+    except (OSError, ValueError, TypeError):
+        return None
+    return state if intact else None
+
+
+def train(task: Task, accelerator: Accelerator, report: Report) -> State:
+    """Run the training to its last epoch, from where it stands.
+
+    Raises:
+        FasbenchError: the loss is not finite, or nothing is trained.
+    """
+    config, folder = task.config, task.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    method = accelerator.prepare_model(task.method)
+    groups = list(method.parameter_groups())
+    if not any(len(group["params"]) for group in groups):
+        raise FasbenchError(f"{type(method).__name__}.parameter_groups() holds no parameter: nothing would be trained")
+    optimizer = make_optimizer(groups, config.optim)
+    state = read_state(folder) or State(0, [], {}, 0.0)
+    if state.epoch:
+        load_weights(method, folder, state.epoch - 1)
+        optimizer.load_state_dict(
+            torch.load(folder / _optimizer_file(state.epoch), map_location="cpu", weights_only=True)
+        )
+    optimizer = accelerator.prepare_optimizer(optimizer)
+    steps = config.train.steps_per_epoch or max(1, len(task.train) // config.train.batch_size)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+
+        def note(event: dict[str, Any]) -> None:
+            log.write(json.dumps(event) + "\n")
+            log.flush()
+            report(event)
+
+        for epoch in range(state.epoch, config.train.epochs):
+            started = time.perf_counter()
+            _train_epoch(task, method, optimizer, groups, accelerator, epoch, steps, note)
+            scores = score_rows(method, task.validation, accelerator.device, config.train.score_batch_size)
+            entry = validation_entry(scores, task.validation["label"])
+            state.history.append(entry)
+            state.epoch = epoch + 1
+            state.seconds += time.perf_counter() - started
+            _save(state, method, optimizer, folder)
+            note({"event": "epoch", "epoch": epoch + 1, "of": config.train.epochs, **entry})
+    return state
+
+
+def _train_epoch(
+    task: Task,
+    method: Method,
+    optimizer: Any,
+    groups: list[dict[str, Any]],
+    accelerator: Accelerator,
+    epoch: int,
+    steps: int,
+    note: Report,
+) -> None:
+    config = task.config
+    method.train()
+    method.on_epoch_start(epoch)
+    order = epoch_order(len(task.train), steps, config.train.batch_size, numpy_generator(task.seed, "order", epoch))
+    total_steps = steps * config.train.epochs
+    waited, started = 0.0, time.perf_counter()
+    for step, positions in enumerate(order):
+        number = epoch * steps + step
+        seed_torch(task.seed, "step", epoch, step)
+        before = time.perf_counter()
+        augmentation = (config.augment, torch_generator(task.seed, "augment", epoch, step))
+        batch = train_batch(task.train, positions, task.sources, config.model, augmentation, accelerator.device)
+        waited += time.perf_counter() - before
+        with accelerator.autocast():
+            losses = method.loss(batch)
+        if not torch.isfinite(losses["total"].detach()).all():
+            values = {name: float(value.detach()) for name, value in losses.items()}
+            raise FasbenchError(
+                f"the loss is not finite at epoch {epoch + 1}, step {step}: {values}. Try a lower optim.lr"
+            )
+        for group, described in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = (
+                config.optim.lr * described.get("lr_scale", 1.0) * lr_factor(config.optim, number, total_steps)
+            )
+        optimizer.zero_grad(set_to_none=True)
+        method.backward(losses, accelerator)
+        optimizer.step()
+        method.on_step_end(number)
+        if (step + 1) % 10 == 0 or step + 1 == steps:
+            elapsed = time.perf_counter() - started
+            note(
+                {
+                    "event": "step",
+                    "epoch": epoch + 1,
+                    "step": step + 1,
+                    "of": steps,
+                    "losses": {name: float(value.detach()) for name, value in losses.items()},
+                    "samples_per_second": (step + 1) * config.train.batch_size / elapsed,
+                    "data_wait": waited / elapsed,
+                }
+            )
+
+
+def make_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
+    """The configured optimiser over the method's parameter groups."""
+    trained = [{"params": group["params"]} for group in groups]
+    if config.name == "sgd":
+        return torch.optim.SGD(trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return kind(trained, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def lr_factor(config: OptimConfig, step: int, total: int) -> float:
+    """Linear warm-up to 1, then constant or half a cosine down to 0: a function of the step alone."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    progress = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def validation_entry(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """What selection looks at: EER, AUC and cross-entropy of the pooled source-validation frames."""
+    clipped = np.clip(np.where(labels == 1, scores, 1 - scores), 1e-12, None)
+    return {
+        "eer": metrics.eer(scores, labels).value,
+        "auc": metrics.auc(scores, labels),
+        "cross_entropy": float(-np.log(clipped).mean()),
+    }
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def _weights_file(epoch: int) -> str:
+    return f"weights-{epoch}.safetensors"
+
+
+def _optimizer_file(epochs_done: int) -> str:
+    return f"optimizer-{epochs_done}.pt"
+
+
+def trained_tensors(method: Method) -> dict[str, torch.Tensor]:
+    """Trainable parameters and buffers: what a checkpoint holds. Frozen weights are rebuilt, not stored."""
+    frozen = {name for name, parameter in method.named_parameters() if not parameter.requires_grad}
+    return {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in method.state_dict().items()
+        if name not in frozen
+    }
+
+
+def _save(state: State, method: Method, optimizer: Any, folder: Path) -> None:
+    """Last and best epoch; older files go only after the state that no longer names them is on disk."""
+    last = state.epoch - 1
+    save_file(trained_tensors(method), folder / _weights_file(last))
+    torch.save(optimizer.state_dict(), folder / _optimizer_file(state.epoch))
+    names = {_weights_file(last), _weights_file(state.best), _optimizer_file(state.epoch)}
+    state.files = {name: sha256_file(folder / name) for name in sorted(names)}
+    write_json(folder / "state.json", vars(state))
+    for path in (*folder.glob("weights-*"), *folder.glob("optimizer-*")):
+        if path.name not in names:
+            path.unlink()
+
+
+def load_weights(method: Method, folder: Path, epoch: int) -> None:
+    """Load the checkpoint of `epoch` (from 0) into a freshly built method."""
+    missing, unexpected = method.load_state_dict(load_file(folder / _weights_file(epoch)), strict=False)
+    lacking = set(missing) & set(trained_tensors(method))
+    if lacking or unexpected:
+        raise FasbenchError(f"{folder}: checkpoint does not fit the method: {sorted(lacking | set(unexpected))[:5]}")

@@ -1,0 +1,147 @@
+"""YAML files strangers write: read safely, checked against a pydantic model, errors with file and line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fasbench.errors import ConfigError, problem_list, suggest
+
+Key = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of all configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_BOOL, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-4 as a number and only true/false as booleans (YAML 1.2)."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in (_BOOL, _FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    """The mapping in a YAML file, and the line of every key path in it.
+
+    Raises:
+        ConfigError: unreadable, not YAML, not a mapping, a repeated key, or an alias (refused: they can explode).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    lines: dict[Key, int] = {}
+    try:
+        for token in yaml.scan(text, Loader=_Loader):
+            if isinstance(token, yaml.AliasToken):
+                raise ConfigError(
+                    f"{path}:{token.start_mark.line + 1}: YAML aliases (*name) are not accepted; write it out"
+                )
+        node = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict) or node is None:
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(data).__name__}")
+    problems: list[str] = []
+    _collect_lines(node, (), lines, problems)
+    if problems:
+        raise ConfigError(problem_list(f"{path}: repeated keys", problems))
+    return data, lines
+
+
+def parse_scalar(text: str) -> Any:
+    """One value as YAML reads it: a number, true/false, a [list] or text."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError:
+        raise ConfigError(f"'{text}' is not a value YAML can read") from None
+
+
+def _collect_lines(node: yaml.Node, key: Key, lines: dict[Key, int], problems: list[str]) -> None:
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            child = (*key, key_node.value)
+            if child in lines:
+                problems.append(
+                    f"line {key_node.start_mark.line + 1}: '{key_node.value}' (first on line {lines[child]})"
+                )
+            lines[child] = key_node.start_mark.line + 1
+            _collect_lines(value_node, child, lines, problems)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            _collect_lines(item, (*key, position), lines, problems)
+
+
+def merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `override` laid over it: mappings merge, everything else (lists too) is replaced."""
+    merged = dict(base)
+    for key, value in override.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def where(file: str, lines: dict[Key, int], key: Key) -> str:
+    """`file:line` of a key, or of the nearest key above it that stands in the file."""
+    while key and key not in lines:
+        key = key[:-1]
+    return f"{file}:{lines[key]}" if key in lines else file
+
+
+def validate(model: type[Model], data: dict[str, Any], file: str, lines: dict[Key, int] | None = None) -> Model:
+    """`data` as a `model`.
+
+    Raises:
+        ConfigError: every problem, each with file, line, key, and the nearest legal key for an unknown one.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            key = tuple(item["loc"])
+            dotted = ".".join(str(part) for part in key)
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "extra_forbidden":
+                legal = _fields_at(model, key[:-1])
+                message = f"unknown key.{suggest(str(key[-1]), legal)} Legal keys: {', '.join(legal)}"
+            elif item["type"] != "missing" and not isinstance(item["input"], dict):
+                message += f" (found {item['input']!r})"
+            problems.append(f"{where(file, lines or {}, key)}: {dotted}: {message}" if dotted else f"{file}: {message}")
+        raise ConfigError(problem_list(f"{file}: {len(problems)} problem(s)", problems)) from None
+
+
+def _fields_at(model: type[BaseModel], key: Key) -> list[str]:
+    """Field names of the model that lies at `key` inside `model`."""
+    current: Any = model
+    for part in key:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            current = field.annotation if field else None
+        # dict[str, X], list[X], X | None: the model among the arguments
+        while current is not None and not (isinstance(current, type) and issubclass(current, BaseModel)):
+            arguments = [a for a in getattr(current, "__args__", ()) if a not in (str, int, type(None))]
+            current = arguments[0] if arguments else None
+    return sorted(current.model_fields) if current is not None else []
