@@ -13,6 +13,7 @@ import pydantic
 
 import fasbench
 from fasbench.errors import ConfigError, DataError
+from fasbench.protocol import Headline
 from fasbench.resources import canonical_json, sha256, write_json
 from fasbench.scorefile import ScoreMeta
 from fasbench.yamlfile import Strict, load_yaml, validate
@@ -54,6 +55,7 @@ class Result(Strict):
     synthetic: bool = pydantic.Field(
         description="True when the data are rendered: the numbers say nothing about real data"
     )
+    headline: Headline = Headline()
     preset: str
     fidelity: str
     tied_epochs: int = pydantic.Field(description="epochs that share the selected epoch's validation EER")

@@ -117,7 +117,7 @@ def run(request: Request, reporter: Reporter | None = None) -> list[Outcome]:
             state = train(plan, planned, accelerator, reporter)
             results += score_and_evaluate(plan, planned, state, accelerator, reporter)
         if results:
-            write_atomic(plan.folder / "report.md", markdown(read_results(plan.folder)))
+            write_atomic(plan.folder / "report.md", markdown(read_results(plan)))
         outcomes.append(Outcome(plan, results))
     return outcomes
 
@@ -324,6 +324,7 @@ def _record(
     return Result(
         evaluation=scores.meta,
         synthetic=any(plan.protocol.datasets[name].synthetic for name in data_sha256(planned)),
+        headline=plan.protocol.headline,
         preset=plan.preset,
         fidelity=plan.config.model.fidelity,
         tied_epochs=state.tied() if scores.meta.selection == "source-val" else 1,
@@ -358,6 +359,9 @@ def data_sha256(planned: Planned) -> dict[str, str]:
     return {name: stores[name].manifest["content_sha256"] for name in sorted(stores)}
 
 
-def read_results(run: Path) -> list[Result]:
-    """Every result of a run folder, in a fixed order."""
-    return [read_result(path) for path in sorted((run / "results").rglob("*.json"))]
+def read_results(plan: Plan) -> list[Result]:
+    """Every result in the plan's folder that belongs to its protocol as it is now, in the protocol's order."""
+    order = {pair: position for position, pair in enumerate(plan.protocol.evaluations())}
+    found = [read_result(path) for path in sorted((plan.folder / "results").rglob("*.json"))]
+    current = [result for result in found if result.provenance.protocol_sha256 == plan.protocol.sha256]
+    return sorted(current, key=lambda result: order[result.evaluation.split, result.evaluation.condition])

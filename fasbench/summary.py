@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fasbench.metrics import POLICIES
+from fasbench.protocol import Headline
 from fasbench.results import Result
 
 Level = dict[str, Any]
@@ -23,19 +25,18 @@ def _policy(policy: str, metric: str) -> Callable[[Level], float | None]:
     return lambda level: level["policies"][policy][metric]
 
 
-COLUMNS = (
-    Column(
-        "HTER", "(APCER + BPCER) / 2 on test at the source-eer threshold; the headline", _policy("source-eer", "hter")
-    ),
-    Column("APCER", "attacks accepted, all types pooled, same threshold", _policy("source-eer", "apcer")),
-    Column("BPCER", "bona fide rejected, same threshold", _policy("source-eer", "bpcer")),
-    Column("AUC", "area under the test ROC", lambda level: level["auc"]),
-    Column(
-        "TPR@FPR=1%", "largest TPR with FPR <= 1 % on the test ROC", lambda level: level["tpr_at_fpr"]["1%"]["value"]
-    ),
-    Column("HTER@0.5", "HTER at the constant threshold 0.5", _policy("fixed@0.5", "hter")),
-    Column("EER*", "HTER at the test set's own EER threshold: oracle, never ranked", _policy("test-eer", "hter")),
-)
+def columns(headline: Headline) -> tuple[Column, ...]:
+    """What the table shows, with the protocol's own threshold policy in front."""
+    policy = headline.policy
+    return (
+        Column("HTER", f"(APCER + BPCER) / 2 on test at the {policy} threshold", _policy(policy, "hter")),
+        Column("APCER", "attacks accepted at that threshold, all types pooled", _policy(policy, "apcer")),
+        Column("BPCER", "bona fide rejected at that threshold", _policy(policy, "bpcer")),
+        Column("AUC", "area under the test ROC", lambda level: level["auc"]),
+        Column("TPR@1%", "largest TPR with FPR <= 1 % on the test ROC", lambda lv: lv["tpr_at_fpr"]["1%"]["value"]),
+        Column("HTER@.5", "HTER at the constant threshold 0.5", _policy("fixed@0.5", "hter")),
+        Column("EER*", "HTER at the test set's own EER threshold: oracle, never ranked", _policy("test-eer", "hter")),
+    )
 
 
 @dataclass(frozen=True)
@@ -50,26 +51,27 @@ class Row:
     epochs: str = ""
 
 
-def table(results: Iterable[Result], selection: str, level: str) -> list[Row]:
+def table(results: list[Result], selection: str, level: str) -> list[Row]:
     """Rows in the order of the results, then one mean over splits for each condition that has several."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result.evaluation.selection == selection:
             groups.setdefault((result.evaluation.split, result.evaluation.condition), []).append(result)
-    rows = [_row(split, condition, members, level) for (split, condition), members in groups.items()]
+    shown = columns(results[0].headline)
+    rows = [_row(split, condition, members, level, shown) for (split, condition), members in groups.items()]
     means = []
     for condition in dict.fromkeys(condition for _, condition in groups):
         of_condition = {s: members for (s, c), members in groups.items() if c == condition}
         if len(of_condition) > 1:
-            means.append(Row("mean", condition, tuple(_mean_cell(of_condition, c, level) for c in COLUMNS)))
+            means.append(Row("mean", condition, tuple(_mean_cell(of_condition, column, level) for column in shown)))
     return rows + means
 
 
-def _row(split: str, condition: str, members: list[Result], level: str) -> Row:
+def _row(split: str, condition: str, members: list[Result], level: str, shown: tuple[Column, ...]) -> Row:
     levels = [member.metrics["levels"][level] for member in members]
     counts = levels[0]["counts"]
     epochs = ", ".join(str(member.evaluation.epoch) for member in members)
-    cells = tuple(_cell([column.value(values) for values in levels]) for column in COLUMNS)
+    cells = tuple(_cell([column.value(values) for values in levels]) for column in shown)
     return Row(split, condition, cells, counts["live"], counts["attack"], epochs)
 
 
@@ -103,12 +105,12 @@ def cell_text(cell: tuple[float, float | None] | None) -> str:
 
 def row_texts(row: Row) -> list[str]:
     """A row as it is printed, in the order of `headers`."""
-    counts = f"{row.live:,} / {row.attack:,}" if row.live is not None else ""
+    counts = f"{row.live}/{row.attack}" if row.live is not None else ""
     return [row.split, row.condition, *(cell_text(cell) for cell in row.cells), counts, row.epochs]
 
 
-def headers() -> list[str]:
-    return ["split", "condition", *(column.header for column in COLUMNS), "live / attack", "epoch"]
+def headers(results: list[Result]) -> list[str]:
+    return ["split", "condition", *(column.header for column in columns(results[0].headline)), "live/attack", "epoch"]
 
 
 def title(results: list[Result], selection: str, level: str) -> str:
@@ -131,12 +133,15 @@ def legend(results: list[Result]) -> list[str]:
     lines = [
         f"All numbers in percent. Seeds: {', '.join(map(str, seeds))}{spread}. Preset {first.preset}, "
         f"metrics version {first.metrics['metrics_version']}.",
-        *(f"{column.header}: {column.meaning}." for column in COLUMNS),
-        "source-eer: threshold at the EER of the pooled source-validation data, under the same condition as the test "
-        "where the device knows what is absent.",
+        *(f"{column.header}: {column.meaning}." for column in columns(first.headline)),
+        f"{first.headline.policy}: {POLICIES[first.headline.policy].description}. Validation is scored under the "
+        "test's condition where the device knows what is absent.",
         "Selection source-val: the epoch with the lowest source-validation EER (all sensors); last: the last epoch. "
         "No test label is used for either.",
     ]
+    coarse = {r.evaluation.split for r in results if r.metrics["levels"]["frame"]["tpr_at_fpr"]["1%"]["coarse"]}
+    if coarse:
+        lines.append(f"TPR@1% is coarse for {', '.join(sorted(coarse))}: under 1,000 attacks, so under 10 decide it.")
     if tied > 1:
         lines.append(f"Up to {tied} epochs share the selected epoch's validation EER; AUC, then cross-entropy decided.")
     if first.synthetic:
@@ -149,7 +154,7 @@ def _warnings(result: Result) -> list[str]:
     level = result.metrics["levels"]["frame"]
     e = result.evaluation
     where = f"{e.split}/{e.condition} seed {e.seed} {e.selection}"
-    return [f"{where}: {text}" for text in (*level["warnings"], *level["policies"]["source-eer"]["warnings"])]
+    return [f"{where}: {text}" for text in (*level["warnings"], *level["policies"][result.headline.policy]["warnings"])]
 
 
 def markdown(results: list[Result]) -> str:
@@ -157,7 +162,7 @@ def markdown(results: list[Result]) -> str:
     blocks = [f"# {title(results, 'source-val and last', 'frame and video')}"]
     for selection in dict.fromkeys(result.evaluation.selection for result in results):
         for level in ("frame", "video"):
-            lines = ["| " + " | ".join(headers()) + " |", "|" + " --- |" * len(headers())]
+            lines = ["| " + " | ".join(headers(results)) + " |", "|" + " --- |" * len(headers(results))]
             lines += ["| " + " | ".join(row_texts(row)) + " |" for row in table(results, selection, level)]
             blocks += [f"## Selection {selection}, {level} level", "\n".join(lines)]
     blocks += ["## Legend", "\n".join(f"- {line}" for line in legend(results))]

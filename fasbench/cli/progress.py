@@ -77,13 +77,17 @@ def print_outcomes(outcomes: list[Outcome], console: Console) -> None:
         if not outcome.results:
             console.print(f"{outcome.plan.protocol}: skipped: {outcome.plan.skipped}", highlight=False)
             continue
-        results = [result for result in outcome.results if result.evaluation.selection == "source-val"]
-        table = Table(title=summary.title(results, "source-val", "frame"), title_justify="left", header_style="bold")
-        for number, header in enumerate(summary.headers()):
+        headline = outcome.plan.protocol.headline
+        results = [result for result in outcome.results if result.evaluation.selection == headline.selection]
+        console.print()
+        console.print(summary.title(results, headline.selection, headline.level), style="bold", highlight=False)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number, header in enumerate(summary.headers(results)):
             table.add_column(header, justify="left" if number < 2 else "right", no_wrap=True)
-        for row in summary.table(results, "source-val", "frame"):
+        for row in summary.table(results, headline.selection, headline.level):
             table.add_row(*summary.row_texts(row), style="bold" if row.split == "mean" else None)
         console.print(table)
+        console.print()
         for line in summary.legend(results):
             console.print(f"  {line}", highlight=False)
         report = outcome.plan.folder / "report.md"

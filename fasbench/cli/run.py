@@ -56,6 +56,7 @@ def run(
         else:
             outcomes = run_request(request, reporter)
     console = Console()
+    console.width = max(console.width, 100)  # a cropped number is worse than a wrapped line
     if dry_run:
         print_plan(plans, console)
     elif as_json:

@@ -28,12 +28,8 @@ def make_source(name: str, spec: DatasetSpec, folder: Path) -> Source:
     if spec.csv is not None:
         from fasbench.data.sources.folder import FolderSource
 
-        return FolderSource(
-            folder / spec.csv,
-            name,
-            image_size=spec.image_size,
-            ranges={name: limits for name, limits in spec.range.items()},
-        )
+        ranges = {str(modality): limits for modality, limits in spec.range.items()}
+        return FolderSource(folder / spec.csv, name, image_size=spec.image_size, ranges=ranges)
     from fasbench.data.synthetic import SyntheticSource
 
     return SyntheticSource(name, spec.size or "demo")

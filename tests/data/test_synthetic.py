@@ -6,6 +6,7 @@ import pickle
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,8 +179,8 @@ def test_seeds_and_frames_differ() -> None:
     first, second = read("synth-k", 0), read("synth-k", 1)
     assert first.video == second.video and not same(first, second)
     other = SyntheticSource("synth-k", "tiny", seed=1).read(0)
-    assert np.abs(first.images["rgb"].astype(float) - other.images["rgb"]).mean() > 10  # type: ignore[union-attr]
-    close = np.abs(first.images["rgb"].astype(float) - second.images["rgb"]).mean()  # type: ignore[union-attr]
+    assert np.abs(first.images["rgb"].astype(float) - other.images["rgb"]).mean() > 10
+    close = np.abs(first.images["rgb"].astype(float) - second.images["rgb"]).mean()
     assert 0 < close < 20  # the same person in the same room
 
 
@@ -193,7 +194,7 @@ def median(values: list[float]) -> float:
 def test_prints_fade_in_nir() -> None:
     def fading(records: list[Record]) -> float:
         """How much contrast the face keeps in NIR, relative to visible light."""
-        return median([detail(r.ir) / detail(r.rgb.mean(axis=-1)) for r in records])  # type: ignore[arg-type, union-attr]
+        return median([detail(r.ir) / detail(r.rgb.mean(axis=-1)) for r in records])
 
     live = fading(first_frames("live"))
     for attack in ("print-flat", "print-curved"):
@@ -202,14 +203,14 @@ def test_prints_fade_in_nir() -> None:
 
 def test_screens_are_dark_in_nir() -> None:
     def darkness(records: list[Record]) -> float:
-        return median([np.percentile(face_area(r.ir), 30) / face_area(r.rgb[..., 1]).mean() for r in records])  # type: ignore[index, arg-type]
+        return median([np.percentile(face_area(r.ir), 30) / face_area(r.rgb[..., 1]).mean() for r in records])
 
     assert darkness(first_frames("replay")) < 0.7 * darkness(first_frames("live"))
 
 
 def test_only_flat_instruments_are_flat() -> None:
     residual = {
-        attack: median([plane_residual(record.depth) for record in first_frames(attack)])  # type: ignore[arg-type]
+        attack: median([plane_residual(record.depth) for record in first_frames(attack)])
         for attack in ("live", "print-flat", "replay", "print-curved", "flexiblemask", "fakehead")
     }
     assert residual["print-flat"] < 0.4 * residual["live"]
@@ -233,7 +234,7 @@ def test_surroundings_do_not_tell_live_from_attack() -> None:
     """The left and right top corners show the room: their statistics must be one distribution for both classes."""
 
     def room(record: Record) -> list[float]:
-        corners = [image[:6, columns] for image in record.images.values() for columns in (slice(0, 6), slice(-6, None))]  # type: ignore[index]
+        corners = [image[:6, columns] for image in record.images.values() for columns in (slice(0, 6), slice(-6, None))]
         return [float(corner.mean()) for corner in corners]
 
     live, attack = [], []
@@ -249,6 +250,6 @@ def test_surroundings_do_not_tell_live_from_attack() -> None:
 # ---- the contact sheet
 
 
-def test_contact_sheet(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_contact_sheet(tmp_path: Path) -> None:
     contact_sheet("tiny", 0, tmp_path / "sheet.png", names=("synth-n",), columns=1)
     assert (tmp_path / "sheet.png").stat().st_size > 10_000

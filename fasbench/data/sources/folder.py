@@ -215,6 +215,8 @@ def _header_problems(header: list[str]) -> list[str]:
 
 def _row_problems(row: Mapping[str, str]) -> list[str]:
     problems = [f"{column} is empty" for column in ("id", "subject", "unit", "video") if not row[column]]
+    if "#" in row["id"]:
+        problems.append(f"id '{row['id']}' contains '#', which marks repeated rows of official lists")
     if row["split"] not in SPLITS:
         near = _SPLIT_WORDS.get(row["split"].lower())
         hint = f" Did you mean '{near}'?" if near else suggest(row["split"].lower(), SPLITS)

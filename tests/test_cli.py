@@ -1,0 +1,89 @@
+"""The command line as a user meets it: exit codes, messages, help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import fasbench.cli as cli
+
+QUICK = ["--set", "train.epochs=2", "--set", "train.steps_per_epoch=2", "--set", "model.image_size=32"]
+
+
+def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fasbench", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["run", "-m", "emr", "-p", "synth/fixed"], 2, "unknown method 'emr'. Did you mean 'erm'?"),
+        (["run", "-m", "erm", "-p", "synth/fixd"], 2, "unknown protocol 'synth/fixd'. Did you mean 'synth/fixed'?"),
+        (["run", "-m", "erm", "-p", "synth/fixed/lmn-q"], 2, "synth/fixed has no split 'lmn-q'"),
+        (["run", "-m", "erm", "-p", "synth/fixed", "--set", "optim.rl=1"], 2, "optim.rl: unknown key. Did you mean 'lr'"),
+        (["run", "-m", "erm", "-p", "synth/fixed", "--preset", "huge"], 2, "no preset 'huge'. Presets: paper, tiny"),
+        (["run", "-m", "erm", "-p", "synth/fixed", "--seeds", "0,x"], 2, "--seeds 0,x: expected"),
+        (["run", "-m", "erm", "-p", "synth/fixed", "--device", "cuda:9"], 2, "--device cuda:9: this machine has"),
+        (["run", "-m", "nowhere.py:X", "-p", "synth/fixed"], 2, "no file nowhere.py"),
+        (["check", "protocol", "nowhere.yaml"], 2, "nowhere.yaml: cannot be read"),
+        (["data", "prepare", "synth-q"], 2, "synth-q"),
+        (["data", "prepare", "nowhere.csv"], 3, "nowhere.csv: cannot be read"),
+        (["run", "-p", "synth/fixed"], 2, "Missing option '--method'"),
+    ],
+)
+def test_a_mistake_ends_with_its_exit_code_and_a_message_that_helps(arguments, code, text, tmp_path):
+    result = fasbench(*arguments, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_listing_do_not_import_torch():
+    code = (
+        "import sys, fasbench.cli as cli; cli._register(); "
+        "from typer.testing import CliRunner; r = CliRunner().invoke(cli.app, sys.argv[1:]); "
+        "assert r.exit_code == 0, r.output; assert 'torch' not in sys.modules and 'datasets' not in sys.modules"
+    )
+    for arguments in (["--help"], ["list", "protocols"], ["list", "methods"], ["list", "attacks"], ["run", "--help"]):
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=60)
+
+
+def test_listing_names_what_there_is():
+    cli._register()
+    runner = CliRunner()
+    assert "synth/fixed@1" in runner.invoke(cli.app, ["list", "protocols"]).output
+    assert "erm" in runner.invoke(cli.app, ["list", "methods"]).output
+    assert "synth-k" in runner.invoke(cli.app, ["list", "datasets"]).output
+    assert "flexiblemask" in runner.invoke(cli.app, ["list", "attacks"]).output
+
+
+def test_dry_run_says_what_is_done_and_trains_nothing(tiny_protocol, linear_method, tmp_path):
+    command = ["run", "-m", linear_method, "-p", f"{tiny_protocol}/lm-k/full", "--device", "cpu", *QUICK]
+    before = fasbench(*command, "--dry-run", cwd=tmp_path)
+    assert before.returncode == 0 and "0 of 2 done" in before.stdout and not (tmp_path / "runs").exists()
+    assert fasbench(*command, cwd=tmp_path).returncode == 0
+    assert "2 of 2 done" in fasbench(*command, "--dry-run", cwd=tmp_path).stdout
+
+
+def test_json_is_on_standard_output_and_progress_is_not(tiny_protocol, linear_method, tmp_path):
+    command = ["run", "-m", linear_method, "-p", f"{tiny_protocol}/lm-k/full", "--device", "cpu", "--json", *QUICK]
+    result = fasbench(*command, cwd=tmp_path)
+    records = json.loads(result.stdout)
+    assert [r["evaluation"]["selection"] for r in records] == ["source-val", "last"]
+    assert "val EER" in result.stderr
+
+
+def test_check_method_fails_with_the_clause_that_is_broken(linear_method, tmp_path):
+    path = tmp_path / "broken.py"
+    text = open(linear_method.rpartition(":")[0]).read()  # noqa: SIM115
+    path.write_text(text.replace("return live_probability(", "return torch.sigmoid("))
+    result = fasbench("check", "method", f"{path}:Linear")
+    assert result.returncode == 4
+    assert "FAIL  score gives one finite float64" in result.stdout and "See live_probability" in result.stdout
+    assert "ok    ten steps on one batch lower its loss" in result.stdout

@@ -1,0 +1,235 @@
+"""The main path on rendered faces: plan, train, score, evaluate, record; what is done is not repeated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fasbench import metrics, training
+from fasbench.errors import ConfigError, FasbenchError
+from fasbench.metrics import evaluate
+from fasbench.resources import sha256_file
+from fasbench.results import read_result
+from fasbench.runner import Reporter, Request, make_plans, run
+from fasbench.scorefile import read_scores
+
+QUICK = ("train.epochs=3", "train.steps_per_epoch=4", "train.batch_size=8", "model.image_size=32")
+
+
+def request(method: str, protocol: Path | str, out: Path, **changes) -> Request:
+    return replace(Request(method=method, protocol=str(protocol), sets=QUICK, out=out, device="cpu"), **changes)
+
+
+class Log(Reporter):
+    """Counts what the runner reports."""
+
+    def __init__(self):
+        self.trained, self.fresh, self.kept, self.skipped_reasons = [], [], [], []
+
+    def training_starts(self, plan, planned):
+        self.trained.append((planned.split, planned.seed))
+
+    def evaluated(self, result, fresh):
+        (self.fresh if fresh else self.kept).append(result.name)
+
+    def skipped(self, protocol, reason):
+        self.skipped_reasons.append(reason)
+
+
+@pytest.fixture
+def tiny(tiny_protocol, linear_method, tmp_path):
+    return request(linear_method, tiny_protocol, tmp_path / "runs")
+
+
+def test_a_run_writes_scores_results_and_a_report_for_every_split_condition_and_selection(tiny):
+    log = Log()
+    (outcome,) = run(tiny, log)
+    assert log.trained == [("lm-k", 0), ("kl-m", 0)]
+    names = [(r.name, r.evaluation.selection) for r in outcome.results]
+    assert len(names) == len(set(names)) == 2 * 3 * 2
+    for split in ("lm-k", "kl-m"):
+        for condition in ("full", "no-depth", "depth-hidden"):
+            for selection in ("source-val", "last"):
+                place = Path(split) / condition / "seed-0" / selection
+                assert (outcome.plan.folder / "scores" / place.with_suffix(".parquet")).is_file()
+                assert read_result(outcome.plan.folder / "results" / place.with_suffix(".json"))
+    report = (outcome.plan.folder / "report.md").read_text()
+    assert "SYNTHETIC DATA" in report and "| mean |" in report and "oracle, never ranked" in report
+
+
+def test_the_result_is_what_the_metrics_say_of_the_stored_scores(tiny):
+    (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full"))
+    result = outcome.results[0]
+    path = outcome.plan.folder / "scores/lm-k/full/seed-0/source-val.parquet"
+    scores = read_scores(path)
+    assert result.scores_sha256 == sha256_file(path)
+    assert result.metrics == json.loads(json.dumps(evaluate(scores.validation, scores.test)))
+    assert result.rows_sha256 == scores.rows_sha256()
+    assert scores.meta.epoch == result.evaluation.epoch
+    assert set(scores.validation.domains) == {"synth-l", "synth-m"} and set(scores.test.domains) == {"synth-k"}
+
+
+def test_the_headline_threshold_comes_from_validation_alone(tiny):
+    (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full"))
+    scores = read_scores(outcome.plan.folder / "scores/lm-k/full/seed-0/source-val.parquet")
+    at = metrics.eer(scores.validation.scores, scores.validation.labels).threshold
+    policy = outcome.results[0].metrics["levels"]["frame"]["policies"]["source-eer"]
+    accepted = scores.test.scores >= at
+    apcer = accepted[scores.test.labels == 0].mean()
+    bpcer = (~accepted)[scores.test.labels == 1].mean()
+    assert policy["threshold"] == at
+    assert policy["hter"] == pytest.approx((apcer + bpcer) / 2)
+
+
+def test_validation_is_scored_under_the_condition_only_if_the_protocol_says_same(tiny):
+    (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k"))
+
+    def scores(condition):
+        return read_scores(outcome.plan.folder / f"scores/lm-k/{condition}/seed-0/last.parquet")
+
+    full, same, hidden = scores("full"), scores("no-depth"), scores("depth-hidden")
+    np.testing.assert_array_equal(hidden.validation.scores, full.validation.scores)
+    assert not np.allclose(same.validation.scores, full.validation.scores)
+    np.testing.assert_array_equal(hidden.test.scores, same.test.scores)
+    assert not np.allclose(same.test.scores, full.test.scores)
+
+
+def test_what_is_complete_is_not_repeated_and_what_is_damaged_is(tiny):
+    first = run(tiny)[0]
+    log = Log()
+    second = run(tiny, log)[0]
+    assert log.trained == [] and log.fresh == [] and len(log.kept) == 12
+    assert second.results == first.results
+    (first.plan.folder / "scores/lm-k/full/seed-0/last.parquet").write_bytes(b"damaged")
+    shutil.rmtree(first.plan.trainings[1].folder)
+    log = Log()
+    third = run(tiny, log)[0]
+    assert log.trained == [("kl-m", 0)] and log.fresh == ["test/tiny/lm-k/full"]
+    assert [r.content_sha256 for r in third.results] == [r.content_sha256 for r in first.results]
+
+
+def test_conditions_share_a_training_and_protocols_share_it_too(tiny, tiny_protocol):
+    run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full"))
+    other = tiny_protocol.with_name("other.yaml")
+    other.write_text(tiny_protocol.read_text().replace("id: test/tiny", "id: test/other"))
+    log = Log()
+    run(replace(tiny, protocol=f"{other}/lm-k/no-depth"), log)
+    assert log.trained == [] and log.fresh == ["test/other/lm-k/no-depth"] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": (1,)},
+        {"sets": (*QUICK, "optim.lr=0.01")},
+        {"sets": (*QUICK, "augment.flip=0")},
+        {"limit_videos": 3},
+    ],
+)
+def test_the_training_key_follows_what_determines_the_training(tiny, change):
+    def keys(changed):
+        return [planned.key for plan in make_plans(changed, Reporter()) for planned in plan.trainings]
+
+    assert keys(tiny) == keys(tiny)
+    assert not set(keys(tiny)) & set(keys(replace(tiny, **change)))
+
+
+def test_how_scores_are_batched_is_not_part_of_the_training_key(tiny):
+    def keys(changed):
+        return [planned.key for plan in make_plans(changed, Reporter()) for planned in plan.trainings]
+
+    assert keys(tiny) == keys(replace(tiny, sets=(*QUICK, "train.score_batch_size=7")))
+
+
+def test_the_method_s_source_is_part_of_the_training_key(tiny, tmp_path):
+    def key(text):
+        path = tmp_path / "changing_method.py"
+        path.write_text(text)
+        plans = make_plans(replace(tiny, method=f"{path}:Linear", protocol=f"{tiny.protocol}/lm-k"), Reporter())
+        return plans[0].trainings[0].key
+
+    source = Path(tiny.method.rpartition(":")[0]).read_text()
+    assert key(source) != key(source + "\n# changed\n")
+
+
+def test_seeds_train_separately_and_the_table_shows_their_spread(tiny):
+    (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full", seeds=(0, 1)))
+    assert {r.evaluation.seed for r in outcome.results} == {0, 1}
+    assert " ± " in (outcome.plan.folder / "report.md").read_text()
+
+
+def test_a_partial_run_says_so_and_has_a_folder_of_its_own(tiny):
+    whole = make_plans(tiny, Reporter())[0]
+    (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full", limit_videos=2))
+    assert all(r.evaluation.partial for r in outcome.results)
+    assert outcome.plan.folder != whole.folder
+    assert "PARTIAL DATA" in (outcome.plan.folder / "report.md").read_text()
+    counts = outcome.results[0].metrics["levels"]["frame"]["counts"]
+    assert counts["videos"] == 4  # one data set, two videos of each class
+
+
+def test_source_val_selects_by_validation_eer_then_auc_cross_entropy_and_time():
+    history = [
+        {"eer": 0.2, "auc": 0.9, "cross_entropy": 0.5},
+        {"eer": 0.1, "auc": 0.90, "cross_entropy": 0.1},
+        {"eer": 0.1, "auc": 0.95, "cross_entropy": 0.4},
+        {"eer": 0.1, "auc": 0.95, "cross_entropy": 0.3},
+        {"eer": 0.1, "auc": 0.95, "cross_entropy": 0.3},
+    ]
+    state = training.State(epoch=5, history=history, files={}, seconds=0.0)
+    assert state.best == 3
+    assert state.tied() == 4
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one_bit_for_bit(tiny, tmp_path):
+    (whole,) = run(tiny)
+
+    class Stop(Reporter):
+        def training_event(self, event):
+            if event["event"] == "step" and event["epoch"] == 3:
+                raise KeyboardInterrupt
+
+    interrupted = replace(tiny, out=tmp_path / "again")
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted, Stop())
+    folder = make_plans(interrupted, Reporter())[0].trainings[0].folder
+    assert training.read_state(folder).epoch == 2
+    (resumed,) = run(interrupted)
+    assert [r.content_sha256 for r in resumed.results] == [r.content_sha256 for r in whole.results]
+    assert [r.scores_sha256 for r in resumed.results] == [r.scores_sha256 for r in whole.results]
+
+
+def test_a_method_s_reason_to_skip_is_reported_and_nothing_is_trained(tiny, tmp_path):
+    path = tmp_path / "picky.py"
+    path.write_text(
+        Path(tiny.method.rpartition(":")[0]).read_text()
+        + "\n    @classmethod\n    def skip(cls, protocol):\n        return 'needs thermal images'\n"
+    )
+    log = Log()
+    (outcome,) = run(replace(tiny, method=f"{path}:Linear"), log)
+    assert outcome.results == [] and outcome.plan.skipped == "needs thermal images"
+    assert log.skipped_reasons == ["needs thermal images"] and not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_with_its_values(tiny):
+    with pytest.raises(FasbenchError, match="not finite at epoch 1.*optim.lr"):
+        run(replace(tiny, sets=(*QUICK, "optim.name=sgd", "optim.lr=1e38")))
+
+
+def test_a_fidelity_the_method_does_not_know_is_refused(tiny):
+    with pytest.raises(ConfigError, match="knows model.fidelity intended, not 'released'"):
+        run(replace(tiny, sets=(*QUICK, "model.fidelity=released")))
+
+
+def test_counts_that_differ_from_the_protocol_are_refused(tiny, tiny_protocol):
+    text = tiny_protocol.read_text().replace(
+        "synth-k: {size: tiny}", "synth-k: {size: tiny, expect: {test: {rows: 4800, live: 1200, attack: 3600}}}"
+    )
+    tiny_protocol.write_text(text)
+    with pytest.raises(FasbenchError, match=r"synth-k/test: 4,800 rows expected, 30 found"):
+        run(tiny)
