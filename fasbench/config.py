@@ -67,6 +67,19 @@ class Config(Strict, Generic[M]):
 
 
 SECTIONS = ("model", "optim", "train", "augment")
+Section = dict[str, Any]
+
+
+class MethodFile(Strict):
+    """A method's config.yaml. The sections are checked once they are merged, see `resolve`."""
+
+    methods: dict[str, str] = Field(default={}, description="bundled methods: name -> class in method.py")
+    title: str = ""
+    model: Section = {}
+    optim: Section = {}
+    train: Section = {}
+    augment: Section = {}
+    presets: dict[str, Section | None] = {}
 
 
 def resolve(
@@ -84,7 +97,7 @@ def resolve(
     Raises:
         ConfigError: unknown preset, unknown key or illegal value, all problems together.
     """
-    presets = file.get("presets") or {}
+    presets = validate(MethodFile, file, name).presets
     if preset not in presets:
         raise ConfigError(f"{name}: no preset '{preset}'. Presets: {', '.join(presets) or 'none'}")
     merged: dict[str, Any] = {"model": {}}

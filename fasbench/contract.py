@@ -239,13 +239,10 @@ def _missing_modalities(subject: _Subject) -> None:
                 raise _Broken(f"skip refuses no-{'-'.join(absent)} without saying why")
             continue
         reduced = inputs.without(*absent)
-        alone = _score(method, reduced)
-        mixed = _mix(inputs, reduced)
-        _same(
-            _score(method, mixed)[1::2],
-            alone[1::2],
-            f"samples without {', '.join(absent)}, among complete ones and not",
-        )
+        mixed = _score(method, _mix(inputs, reduced))
+        without = f"without {', '.join(absent)}"
+        _same(mixed[1::2], _score(method, reduced)[1::2], f"samples {without}, among complete ones and not")
+        _same(mixed[::2], _score(method, inputs)[::2], f"complete samples, among samples {without} and not")
 
 
 def _protocol_without(absent: tuple[str, ...]) -> Protocol:

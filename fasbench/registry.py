@@ -73,11 +73,20 @@ class MethodEntry:
         if self.origin == "file":
             path = Path(self.module)
             return sha256_files([path], path.parent)
-        spec = importlib.util.find_spec(self.module)
-        if spec is None or spec.origin is None:
+        source = _source_file(self.module)
+        if source is None:
             raise ConfigError(f"method '{self.name}': module {self.module} has no source file")
-        folder = Path(spec.origin).parent
-        return sha256_files(folder.rglob("*.py"), folder)
+        alone = "." not in self.module and source.name != "__init__.py"  # the folder belongs to others too
+        return sha256_files([source] if alone else source.parent.rglob("*.py"), source.parent)
+
+
+def _source_file(module: str) -> Path | None:
+    """The file a module would be imported from; None if it cannot be found."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:  # its package is missing or broken: reported when the method is used
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _import_file(path: Path) -> Any:
@@ -106,10 +115,9 @@ def methods() -> dict[str, MethodEntry]:
         for name, class_name in load_yaml(path)[0].get("methods", {}).items():
             add(MethodEntry(name, f"fasbench.baselines.{path.parent.name}.method", class_name, path, "bundled"))
     for plugin in entry_points(group="fasbench.methods"):
-        module, _, class_name = plugin.value.partition(":")
-        spec = importlib.util.find_spec(module)
-        config = Path(spec.origin).parent / "config.yaml" if spec and spec.origin else None
-        add(MethodEntry(plugin.name, module, class_name, config, "plugin"))
+        source = _source_file(plugin.module)
+        config = source.parent / "config.yaml" if source else None
+        add(MethodEntry(plugin.name, plugin.module, plugin.attr, config, "plugin"))
     return found
 
 
@@ -163,8 +171,9 @@ def find_evaluations(name: str) -> list[tuple[Protocol, list[tuple[str, str]]]]:
             raise ConfigError(f"--protocol {name}: no file {path}")
         return [_choose(load_protocol(path), [part for part in rest.split("/") if part])]
     parts = [part for part in name.split("/") if part]
-    if parts and parts[0] in PROTOCOL_ALIASES:
-        parts = [*PROTOCOL_ALIASES[parts[0]].split("/"), *parts[1:]]
+    alias = parts[0] if parts and parts[0] in PROTOCOL_ALIASES else None
+    if alias:
+        parts = [*PROTOCOL_ALIASES[alias].split("/"), *parts[1:]]
     chosen = []
     for identifier, path in protocols().items():
         components = identifier.split("/")
@@ -172,9 +181,10 @@ def find_evaluations(name: str) -> list[tuple[Protocol, list[tuple[str, str]]]]:
         if parts and components[:shared] == parts[:shared]:
             chosen.append(_choose(load_protocol(path), parts[len(components) :]))
     if not chosen:
-        raise unknown(
-            "protocol", name, [*protocols(), *PROTOCOL_ALIASES], "fasbench list protocols (or give ./file.yaml)"
-        )
+        listing = "fasbench list protocols (or give ./file.yaml)"
+        if alias:
+            raise ConfigError(f"'{alias}' stands for {PROTOCOL_ALIASES[alias]}, which is not bundled. See: {listing}")
+        raise unknown("protocol", name, [*protocols(), *PROTOCOL_ALIASES], listing)
     return chosen
 
 

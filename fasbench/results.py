@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from functools import cache
@@ -16,7 +17,7 @@ from fasbench.errors import ConfigError, DataError
 from fasbench.protocol import Headline
 from fasbench.resources import canonical_json, sha256, write_json
 from fasbench.scorefile import ScoreMeta
-from fasbench.yamlfile import Strict, load_yaml, validate
+from fasbench.yamlfile import Strict, validate
 
 LIBRARIES = ("accelerate", "datasets", "numpy", "pillow", "scipy", "timm", "torch")
 
@@ -90,10 +91,11 @@ def read_result(path: Path) -> Result:
         DataError: not a result record, or changed after it was written.
     """
     try:
-        result = validate(Result, load_yaml(path)[0], str(path))  # JSON is YAML
-    except ConfigError as error:
-        raise DataError(f"not a result record: {error}") from None
-    if result.content_hash() != result.content_sha256:
+        result = validate(Result, json.loads(path.read_text(encoding="utf-8")), str(path))
+        content_hash = result.content_hash()  # refuses NaN and infinity
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
+        raise DataError(f"{path}: not a result record: {error}") from None
+    if content_hash != result.content_sha256:
         raise DataError(f"{path}: the content does not match its hash: it was edited. Run the evaluation again")
     return result
 

@@ -122,21 +122,31 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path)
+        table = parquet.ParquetFile(path).read()
         meta = json.loads((table.schema.metadata or {}).get(_META_KEY, b"{}"))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a Parquet score file: {error}") from None
-    return {name: np.array(table.column(name).to_pylist()) for name in table.column_names}, meta
+    fields = [field for field in table.schema if field.name in (*COLUMNS, "part")]
+    _refuse_repeated(path, [field.name for field in fields])
+    if nested := [field.name for field in fields if pa.types.is_nested(field.type)]:
+        raise DataError(f"{path}: column(s) {', '.join(nested)} hold lists or structures, expected plain values")
+    return {field.name: np.array(table.column(field.name).to_pylist()) for field in fields}, meta
 
 
 def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
             header, *rows = list(csv.reader(file))
+        _refuse_repeated(path, header)
         columns = {name: np.array(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)}
         for name, kind in (("score", np.float64), ("label", np.int64)):
             if name in columns:
                 columns[name] = columns[name].astype(kind)
-    except (OSError, ValueError) as error:
+        return columns, load_yaml(path.with_suffix(".yaml"))[0]
+    except (OSError, ValueError, csv.Error, ConfigError) as error:
         raise DataError(f"{path}: not a CSV score file: {error}") from None
-    return columns, load_yaml(path.with_suffix(".yaml"))[0]
+
+
+def _refuse_repeated(path: Path, names: list[str]) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: column(s) {', '.join(repeated)} stand more than once")

@@ -84,7 +84,7 @@ def train(task: Task, accelerator: Accelerator, report: Report) -> State:
     config, folder = task.config, task.folder
     folder.mkdir(parents=True, exist_ok=True)
     method = accelerator.prepare_model(task.method)
-    groups = list(method.parameter_groups())
+    groups = [{**group, "params": list(group["params"])} for group in method.parameter_groups()]
     if not any(len(group["params"]) for group in groups):
         raise FasbenchError(f"{type(method).__name__}.parameter_groups() holds no parameter: nothing would be trained")
     optimizer = make_optimizer(groups, config.optim)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,23 +22,29 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-_BOOL, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
+_BOOL, _INT, _FLOAT, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp"))
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-4 as a number and only true/false as booleans (YAML 1.2)."""
+    """SafeLoader with the plain values of YAML 1.2: 1e-4 is a number, only true/false are booleans.
+
+    Codes such as 1_01 and 017 stay text (YAML 1.1 reads 101 and 15), and so do 1:30 and dates.
+    """
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag not in (_BOOL, _FLOAT)]
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in (_BOOL, _INT, _FLOAT, _DATE)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(_INT, re.compile("^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     _FLOAT,
     re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
     list("-+0123456789."),
 )
+# What the loader raises for text it cannot read; the last three by explicit tags (!!int x) and endless nesting.
+_UNREADABLE = (yaml.YAMLError, ValueError, AttributeError, RecursionError)
 
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
@@ -59,7 +66,7 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
                 )
         node = yaml.compose(text, Loader=_Loader)
         data = yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
+    except _UNREADABLE as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict) or node is None:
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(data).__name__}")
@@ -74,7 +81,7 @@ def parse_scalar(text: str) -> Any:
     """One value as YAML reads it: a number, true/false, a [list] or text."""
     try:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.YAMLError:
+    except _UNREADABLE:
         raise ConfigError(f"'{text}' is not a value YAML can read") from None
 
 
@@ -137,11 +144,16 @@ def _fields_at(model: type[BaseModel], key: Key) -> list[str]:
     """Field names of the model that lies at `key` inside `model`."""
     current: Any = model
     for part in key:
-        if isinstance(current, type) and issubclass(current, BaseModel):
+        if _is_model(current):
             field = current.model_fields.get(str(part))
             current = field.annotation if field else None
-        # dict[str, X], list[X], X | None: the model among the arguments
-        while current is not None and not (isinstance(current, type) and issubclass(current, BaseModel)):
-            arguments = [a for a in getattr(current, "__args__", ()) if a not in (str, int, type(None))]
-            current = arguments[0] if arguments else None
-    return sorted(current.model_fields) if current is not None else []
+        else:  # dict[str, X], list[X], tuple[X, ...]: what it holds
+            held = [argument for argument in get_args(current) if argument is not ...]
+            current = held[-1] if held else None
+        if get_origin(current) in (Union, UnionType):  # X | None
+            current = next(argument for argument in get_args(current) if argument is not NoneType)
+    return sorted(current.model_fields) if _is_model(current) else []
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

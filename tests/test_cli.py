@@ -25,7 +25,11 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         (["run", "-m", "emr", "-p", "synth/fixed"], 2, "unknown method 'emr'. Did you mean 'erm'?"),
         (["run", "-m", "erm", "-p", "synth/fixd"], 2, "unknown protocol 'synth/fixd'. Did you mean 'synth/fixed'?"),
         (["run", "-m", "erm", "-p", "synth/fixed/lmn-q"], 2, "synth/fixed has no split 'lmn-q'"),
-        (["run", "-m", "erm", "-p", "synth/fixed", "--set", "optim.rl=1"], 2, "optim.rl: unknown key. Did you mean 'lr'"),
+        (
+            ["run", "-m", "erm", "-p", "synth/fixed", "--set", "optim.rl=1"],
+            2,
+            "optim.rl: unknown key. Did you mean 'lr'",
+        ),
         (["run", "-m", "erm", "-p", "synth/fixed", "--preset", "huge"], 2, "no preset 'huge'. Presets: paper, tiny"),
         (["run", "-m", "erm", "-p", "synth/fixed", "--seeds", "0,x"], 2, "--seeds 0,x: expected"),
         (["run", "-m", "erm", "-p", "synth/fixed", "--device", "cuda:9"], 2, "--device cuda:9: this machine has"),

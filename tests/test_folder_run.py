@@ -31,7 +31,7 @@ conditions:
 
 
 def write_lab(folder: Path, subjects: int = 10, videos: int = 4, frames: int = 3) -> list[dict[str, str]]:
-    """Faces (blobs with relief) and prints (blobs that are flat and invisible in infrared) as 360 files a camera writes.
+    """Faces (blobs with relief) and prints (flat, blank in infrared) as the files that cameras write.
 
     JPEG colour, 16-bit PNG depth in millimetres, 8-bit PNG infrared.
     """

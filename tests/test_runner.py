@@ -217,12 +217,12 @@ def test_a_method_s_reason_to_skip_is_reported_and_nothing_is_trained(tiny, tmp_
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_with_its_values(tiny):
-    with pytest.raises(FasbenchError, match="not finite at epoch 1.*optim.lr"):
+    with pytest.raises(FasbenchError, match=r"not finite at epoch 1.*optim\.lr"):
         run(replace(tiny, sets=(*QUICK, "optim.name=sgd", "optim.lr=1e38")))
 
 
 def test_a_fidelity_the_method_does_not_know_is_refused(tiny):
-    with pytest.raises(ConfigError, match="knows model.fidelity intended, not 'released'"):
+    with pytest.raises(ConfigError, match=r"knows model\.fidelity intended, not 'released'"):
         run(replace(tiny, sets=(*QUICK, "model.fidelity=released")))
 
 

@@ -20,11 +20,12 @@ class ProgressReporter(Reporter):
         self.console = console
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=12),
             TextColumn("{task.completed}/{task.total}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
+            disable=not console.is_terminal,  # a log gets one line a data set and one an epoch instead
         )
         self.tasks: dict[str, TaskID] = {}
         self.name = ""
@@ -39,6 +40,8 @@ class ProgressReporter(Reporter):
 
     def _update(self, name: str, done: int, total: int, note: str = "") -> None:
         if name not in self.tasks:
+            if not self.console.is_terminal and not name.startswith("train"):
+                self.console.print(f"{name}: {total:,} rows", highlight=False)
             self.tasks[name] = self.progress.add_task(name, total=total, note="")
         self.progress.update(self.tasks[name], completed=done, total=total, note=note)
 
@@ -46,11 +49,12 @@ class ProgressReporter(Reporter):
         self._update(f"prepare {dataset}", done, total, "rows")
 
     def training_starts(self, plan: Plan, planned: Planned) -> None:
-        self.name = f"train {plan.protocol.id}/{planned.split} seed {planned.seed}"
+        self.name = f"train {planned.split} seed {planned.seed}"
         self.validation = ""
         rows = planned.rows
         counts = f"{len(rows.train):,} training rows, {len(rows.validation):,} validation, {len(rows.test):,} test"
-        self.console.print(f"{self.name}: {counts} ({planned.folder.name})", highlight=False)
+        where = f"{plan.entry.name} on {plan.protocol}/{planned.split}, seed {planned.seed}"
+        self.console.print(f"{where}: {counts}; training {planned.key}", highlight=False)
 
     def training_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "epoch":
@@ -58,7 +62,7 @@ class ProgressReporter(Reporter):
             if not self.console.is_terminal:  # no live bar in a log: one line an epoch
                 self.console.print(f"  epoch {event['epoch']}/{event['of']}: {self.validation}", highlight=False)
             return
-        speed = f"{event['samples_per_second']:.0f} samples/s, {100 * event['data_wait']:.0f} % waiting for data"
+        speed = f"{event['samples_per_second']:.0f}/s, {100 * event['data_wait']:.0f} % waiting"
         note = f"epoch {event['epoch']} loss {event['losses']['total']:.3f} {self.validation} {speed}"
         self._update(self.name, event["step"], event["of"], note)
 

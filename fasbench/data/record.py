@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fasbench.data.taxonomy import COARSE
+
 MODALITIES = ("rgb", "depth", "ir")  # the fixed order, everywhere
 SPLITS = ("train", "validation", "test")
 LIVE, ATTACK = 1, 0  # labels; every score is "how live", higher = more live
@@ -50,6 +52,8 @@ def check_record(record: Record, shape: tuple[int, int]) -> list[str]:
         problems.append(f"split is '{record.split}', expected one of {', '.join(SPLITS)}")
     if record.label not in (LIVE, ATTACK):
         problems.append(f"label is {record.label!r}, expected 1 (bona fide) or 0 (attack)")
+    if record.attack not in COARSE:
+        problems.append(f"attack is '{record.attack}', expected one of {', '.join(COARSE)}")
     if (record.label == LIVE) != (record.attack == "live"):
         problems.append(f"label {record.label} contradicts attack '{record.attack}' (live is 1, any attack is 0)")
     for name in ("id", "subject", "unit", "video"):
