@@ -27,13 +27,16 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from fasbench.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
+from fasbench.data.loading import Rows, to_inputs
 from fasbench.data.sources.folder import FolderSource
 from fasbench.data.store import Store, prepare
+from fasbench.protocol import Part
 
 BATCH = 32
 DEPTH_RANGE = (300, 1500)  # millimetres that become 0 and 255
-MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+MEAN = torch.tensor(IMAGENET_MEAN)[:, None, None]
+STD = torch.tensor(IMAGENET_STD)[:, None, None]
 HAS_CV2 = importlib.util.find_spec("cv2") is not None
 
 
@@ -115,17 +118,18 @@ def copies(store: Store) -> Iterator[int]:
 
 
 def store_batches(store: Store) -> Iterator[int]:
+    """What a training step waits for, without augmentation: `Rows.read` and `to_inputs`."""
     rng = np.random.default_rng(0)
+    rows = Rows((Part(store.name, "train"),), {store.name: store})
     while True:
-        tensors(store, rng.integers(0, len(store), BATCH))
+        tensors(rows, rng.integers(0, len(rows), BATCH))
         yield BATCH
 
 
-def tensors(store: Store, rows: np.ndarray) -> list[torch.Tensor]:
+def tensors(rows: Rows, positions: np.ndarray) -> tuple[torch.Tensor, ...]:
     """Normalised (B, 3, H, W) of rgb, depth, ir."""
-    rgb, depth, ir, _ = store.read(rows)
-    gray = [torch.from_numpy(image)[:, None].expand(-1, 3, -1, -1) for image in (depth, ir)]
-    return [normalise(image) for image in (torch.from_numpy(rgb).permute(0, 3, 1, 2), *gray)]
+    config = ModelConfig(image_size=rows.stores[0].shape[0])
+    return to_inputs(rows.read(positions), config, torch.device("cpu")).images()
 
 
 class FileRows(Dataset[tuple[torch.Tensor, ...]]):
@@ -180,7 +184,8 @@ def file_batches(files: FileRows, workers: int) -> Iterator[int]:
 
 def check_same(store: Store, files: FileRows) -> None:
     """Both loaders must deliver the same tensors, or comparing their speed means nothing."""
-    for image, expected in zip(tensors(store, np.array([0])), files[0], strict=True):
+    rows = Rows((Part(store.name, "train"),), {store.name: store})
+    for image, expected in zip(tensors(rows, np.array([0])), files[0], strict=True):
         if not HAS_CV2 and not torch.allclose(image[0], expected, atol=1e-6):
             raise SystemExit("the two loaders disagree")
 

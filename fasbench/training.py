@@ -162,6 +162,7 @@ def _train_epoch(
                     "epoch": epoch + 1,
                     "step": step + 1,
                     "of": steps,
+                    "epochs": config.train.epochs,
                     "losses": {name: float(value.detach()) for name, value in losses.items()},
                     "samples_per_second": (step + 1) * config.train.batch_size / elapsed,
                     "data_wait": waited / elapsed,

@@ -37,7 +37,7 @@ def test_seeds_are_stable(arguments, expected):
 
 def test_an_unknown_purpose_is_an_error():
     assert len(set(PURPOSES)) == len(PURPOSES)
-    with pytest.raises(ValueError, match="sampling"):
+    with pytest.raises(ValueError):
         derive(0, "sampling")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -20,8 +21,7 @@ class ProgressReporter(Reporter):
         self.console = console
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            TextColumn("{task.completed}/{task.total}"),
+            BarColumn(bar_width=10),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
@@ -46,7 +46,7 @@ class ProgressReporter(Reporter):
         self.progress.update(self.tasks[name], completed=done, total=total, note=note)
 
     def preparing(self, dataset: str, done: int, total: int) -> None:
-        self._update(f"prepare {dataset}", done, total, "rows")
+        self._update(f"prepare {dataset}", done, total, f"{done:,} of {total:,} rows")
 
     def training_starts(self, plan: Plan, planned: Planned) -> None:
         self.name = f"train {planned.split} seed {planned.seed}"
@@ -58,13 +58,13 @@ class ProgressReporter(Reporter):
 
     def training_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "epoch":
-            self.validation = f"val EER {100 * event['eer']:.1f} % AUC {100 * event['auc']:.1f} %"
+            self.validation = f"val EER {100 * event['eer']:.1f}% AUC {100 * event['auc']:.1f}%"
             if not self.console.is_terminal:  # no live bar in a log: one line an epoch
                 self.console.print(f"  epoch {event['epoch']}/{event['of']}: {self.validation}", highlight=False)
             return
-        speed = f"{event['samples_per_second']:.0f}/s, {100 * event['data_wait']:.0f} % waiting"
-        note = f"epoch {event['epoch']} loss {event['losses']['total']:.3f} {self.validation} {speed}"
-        self._update(self.name, event["step"], event["of"], note)
+        speed = f"{event['samples_per_second']:.0f} samples/s, {100 * event['data_wait']:.0f}% waiting"
+        done, total = (event["epoch"] - 1) * event["of"] + event["step"], event["epochs"] * event["of"]
+        self._update(self.name, done, total, f"loss {event['losses']['total']:.3f} {self.validation} {speed}")
 
     def evaluated(self, result: Result, fresh: bool) -> None:
         if not fresh:
@@ -93,7 +93,7 @@ def print_outcomes(outcomes: list[Outcome], console: Console) -> None:
         console.print(table)
         console.print()
         for line in summary.legend(results):
-            console.print(f"  {line}", highlight=False)
+            console.print(Padding(line, (0, 0, 0, 2)), highlight=False)
         report = outcome.plan.folder / "report.md"
         console.print(
             f"Report (last epoch, video level, all policies in results/): {report}", highlight=False, soft_wrap=True

@@ -65,19 +65,16 @@ class Rows:
         groups = []
         for height, width in sorted(set(map(tuple, shapes.tolist()))):
             where = np.flatnonzero((shapes == (height, width)).all(axis=1))
-            count = len(where)
-            images = (
-                np.empty((count, height, width, 3), np.uint8),
-                np.empty((count, height, width), np.uint8),
-                np.empty((count, height, width), np.uint8),
-                np.empty((count, 3), bool),
-            )
-            index = self.store_index[positions[where]]
-            for store in np.unique(index):
-                here = np.flatnonzero(index == store)
-                read = self.stores[store].read(self.store_row[positions[where[here]]])
-                for target, source in zip(images, read, strict=True):
-                    target[here] = source
+            index, rows = self.store_index[positions[where]], self.store_row[positions[where]]
+            used = np.unique(index)
+            if len(used) == 1:
+                groups.append(Group(where, *self.stores[used[0]].read(rows)))
+                continue
+            parts = [(index == store, self.stores[store].read(rows[index == store])) for store in used]
+            images = [np.empty((len(where), *image.shape[1:]), image.dtype) for image in parts[0][1]]
+            for here, read in parts:
+                for target, image in zip(images, read, strict=True):
+                    target[here] = image
             groups.append(Group(where, *images))
         return groups
 
@@ -184,22 +181,26 @@ def to_inputs(
         augmentation: the settings and a generator, for training.
     """
     batch, size = sum(len(group.where) for group in groups), config.image_size
+    stored = np.empty((batch, 3), bool)
     planes = [torch.empty(batch, 3, size, size, device=device) for _ in MODALITIES]
-    present = torch.empty(batch, 3, dtype=torch.bool, device=device)
     for group in groups:
         where = torch.from_numpy(group.where).to(device)
-        present[where] = torch.from_numpy(group.present).to(device)
+        stored[group.where] = group.present
         rgb, depth, ir = (torch.from_numpy(image).to(device) for image in (group.rgb, group.depth, group.ir))
         planes[0][where] = _resize(rgb.permute(0, 3, 1, 2).float(), size)
         for plane, gray in zip(planes[1:], (depth, ir), strict=True):
             plane[where] = _resize(gray[:, None].float(), size).expand(-1, 3, -1, -1)
     if augmentation is not None:
         planes = augment(planes, *augmentation)
-    present &= torch.tensor([name not in absent for name in MODALITIES], device=device)
-    mean = torch.tensor(config.mean, device=device)[:, None, None]
-    std = torch.tensor(config.std, device=device)[:, None, None]
-    normalised = [(plane / 255 - mean) / std for plane in planes]
-    return Inputs.of(normalised, present, black=(-mean / std).flatten().expand(3, 3))
+    mean = 255 * torch.tensor(config.mean, device=device)[:, None, None]
+    std = 255 * torch.tensor(config.std, device=device)[:, None, None]
+    kept = stored & np.array([name not in absent for name in MODALITIES])
+    present = torch.from_numpy(kept).to(device)
+    for m, plane in enumerate(planes):
+        plane.sub_(mean).div_(std)  # in place: the conversion, not the read, is what a batch costs
+        if not kept[:, m].all():
+            plane.masked_fill_(~present[:, m, None, None, None], 0)
+    return Inputs(planes[0], planes[1], planes[2], present, black=(-mean / std).flatten().expand(3, 3))
 
 
 def _resize(image: Tensor, size: int) -> Tensor:

@@ -226,12 +226,9 @@ def test_a_known_issue_permits_its_own_kind_of_leak_only(tmp_path, key):
 
 def test_black_and_white_are_normalised_exactly(tmp_path):
     config = ModelConfig(image_size=16, mean=(0.25, 0.5, 0.75), std=(0.5, 0.25, 0.125))
-    black, white = (
-        {"rgb": np.full((16, 16, 3), v, np.uint8), "depth": g, "ir": g}
-        for v in (0, 255)
-        for g in [np.full((16, 16), v, np.uint8)]
-    )
-    inputs = inputs_of(tmp_path, [record("a", "v0", **black), record("a", "v1", **white)], config)
+    rgb = {value: np.full((16, 16, 3), value, np.uint8) for value in (0, 255)}
+    black, white = (record("a", f"v{v}", rgb=rgb[v], depth=rgb[v][..., 0], ir=rgb[v][..., 0]) for v in (0, 255))
+    inputs = inputs_of(tmp_path, [black, white], config)
     for image in inputs.images():
         for sample, values in zip(image, ([-0.5, -2.0, -6.0], [1.5, 2.0, 2.0]), strict=True):
             assert torch.equal(sample, torch.tensor(values)[:, None, None].expand(3, 16, 16))
@@ -275,17 +272,6 @@ def test_what_is_absent_in_the_store_or_by_the_condition_is_exactly_zero(tmp_pat
             there = modality not in (*names, *condition)
             assert inputs.present[sample, m] == there
             assert bool(inputs.images()[m][sample].count_nonzero()) == there
-
-
-@pytest.fixture
-def noise():
-    rng = np.random.default_rng(0)
-    shape = (24, 32)
-    return record(
-        "a",
-        "v0",
-        **{name: rng.integers(0, 256, (*shape, 3)[: 3 if name == "rgb" else 2], np.uint8) for name in MODALITIES},
-    ), shape
 
 
 def test_images_of_the_right_size_are_not_touched_and_others_are_resized_as_pillow_does(tmp_path):
