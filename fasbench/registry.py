@@ -58,7 +58,7 @@ class MethodEntry:
 
         module = _import_file(Path(self.module)) if self.origin == "file" else importlib.import_module(self.module)
         found = getattr(module, self.class_name, None)
-        if not (isinstance(found, type) and issubclass(found, Method)):
+        if not (isinstance(found, type) and issubclass(found, Method)) or found is Method:
             classes = [
                 n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Method) and v is not Method
             ]

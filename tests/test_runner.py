@@ -13,9 +13,10 @@ import pytest
 from fasbench import metrics, training
 from fasbench.errors import ConfigError, FasbenchError
 from fasbench.metrics import evaluate
+from fasbench.plan import Request, make_plans
 from fasbench.resources import sha256_file
 from fasbench.results import read_result
-from fasbench.runner import Reporter, Request, make_plans, run
+from fasbench.runner import Reporter, run
 from fasbench.scorefile import read_scores
 
 QUICK = ("train.epochs=3", "train.steps_per_epoch=4", "train.batch_size=8", "model.image_size=32")
@@ -29,16 +30,13 @@ class Log(Reporter):
     """Counts what the runner reports."""
 
     def __init__(self):
-        self.trained, self.fresh, self.kept, self.skipped_reasons = [], [], [], []
+        self.trained, self.fresh, self.kept = [], [], []
 
     def training_starts(self, plan, planned):
         self.trained.append((planned.split, planned.seed))
 
     def evaluated(self, result, fresh):
         (self.fresh if fresh else self.kept).append(result.name)
-
-    def skipped(self, protocol, reason):
-        self.skipped_reasons.append(reason)
 
 
 @pytest.fixture
@@ -133,7 +131,7 @@ def test_conditions_share_a_training_and_protocols_share_it_too(tiny, tiny_proto
 )
 def test_the_training_key_follows_what_determines_the_training(tiny, change):
     def keys(changed):
-        return [planned.key for plan in make_plans(changed, Reporter()) for planned in plan.trainings]
+        return [planned.key for plan in make_plans(changed) for planned in plan.trainings]
 
     assert keys(tiny) == keys(tiny)
     assert not set(keys(tiny)) & set(keys(replace(tiny, **change)))
@@ -141,7 +139,7 @@ def test_the_training_key_follows_what_determines_the_training(tiny, change):
 
 def test_how_scores_are_batched_is_not_part_of_the_training_key(tiny):
     def keys(changed):
-        return [planned.key for plan in make_plans(changed, Reporter()) for planned in plan.trainings]
+        return [planned.key for plan in make_plans(changed) for planned in plan.trainings]
 
     assert keys(tiny) == keys(replace(tiny, sets=(*QUICK, "train.score_batch_size=7")))
 
@@ -150,7 +148,7 @@ def test_the_method_s_source_is_part_of_the_training_key(tiny, tmp_path):
     def key(text):
         path = tmp_path / "changing_method.py"
         path.write_text(text)
-        plans = make_plans(replace(tiny, method=f"{path}:Linear", protocol=f"{tiny.protocol}/lm-k"), Reporter())
+        plans = make_plans(replace(tiny, method=f"{path}:Linear", protocol=f"{tiny.protocol}/lm-k"))
         return plans[0].trainings[0].key
 
     source = Path(tiny.method.rpartition(":")[0]).read_text()
@@ -164,7 +162,7 @@ def test_seeds_train_separately_and_the_table_shows_their_spread(tiny):
 
 
 def test_a_partial_run_says_so_and_has_a_folder_of_its_own(tiny):
-    whole = make_plans(tiny, Reporter())[0]
+    whole = make_plans(tiny)[0]
     (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full", limit_videos=2))
     assert all(r.evaluation.partial for r in outcome.results)
     assert outcome.plan.folder != whole.folder
@@ -197,7 +195,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one_bit_for_bit(tiny, 
     interrupted = replace(tiny, out=tmp_path / "again")
     with pytest.raises(KeyboardInterrupt):
         run(interrupted, Stop())
-    folder = make_plans(interrupted, Reporter())[0].trainings[0].folder
+    folder = make_plans(interrupted)[0].trainings[0].folder
     assert training.read_state(folder).epoch == 2
     (resumed,) = run(interrupted)
     assert [r.content_sha256 for r in resumed.results] == [r.content_sha256 for r in whole.results]
@@ -213,7 +211,7 @@ def test_a_method_s_reason_to_skip_is_reported_and_nothing_is_trained(tiny, tmp_
     log = Log()
     (outcome,) = run(replace(tiny, method=f"{path}:Linear"), log)
     assert outcome.results == [] and outcome.plan.skipped == "needs thermal images"
-    assert log.skipped_reasons == ["needs thermal images"] and not (tmp_path / "runs").exists()
+    assert log.trained == [] and not (tmp_path / "runs").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_with_its_values(tiny):

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from fasbench import summary
+from fasbench.plan import Plan, Planned
 from fasbench.results import Result
-from fasbench.runner import Outcome, Plan, Planned, Reporter
+from fasbench.runner import Outcome, Reporter
 
 
 class ProgressReporter(Reporter):
@@ -70,9 +71,6 @@ class ProgressReporter(Reporter):
         if not fresh:
             e = result.evaluation
             self.console.print(f"{result.name} seed {e.seed} {e.selection}: complete, not repeated", highlight=False)
-
-    def skipped(self, protocol: object, reason: str) -> None:
-        self.console.print(f"{protocol}: skipped: {reason}", highlight=False)
 
 
 def print_outcomes(outcomes: list[Outcome], console: Console) -> None:

@@ -36,7 +36,7 @@ def run(
     from rich.console import Console
 
     from fasbench.cli.progress import ProgressReporter, print_outcomes, print_plan
-    from fasbench.runner import Request, make_plans
+    from fasbench.plan import Request, make_plans
     from fasbench.runner import run as run_request
 
     request = Request(
@@ -52,7 +52,7 @@ def run(
     )
     with ProgressReporter(Console(stderr=True)) as reporter:
         if dry_run:
-            plans = make_plans(request, reporter)
+            plans = make_plans(request, reporter.preparing)
         else:
             outcomes = run_request(request, reporter)
     console = Console()

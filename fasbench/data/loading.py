@@ -110,6 +110,9 @@ class SplitRows:
     test: Rows
     sources: tuple[str, ...]
 
+    def parts(self) -> tuple[Rows, Rows, Rows]:
+        return self.train, self.validation, self.test
+
 
 def open_split(protocol: Protocol, name: str, stores: dict[str, Store], limit_videos: int | None = None) -> SplitRows:
     """The rows of a split, checked: counts as the protocol expects, both classes where needed, no undeclared leak.
