@@ -51,6 +51,9 @@ class Runtime(Strict):
 class Result(Strict):
     """One evaluation: protocol / split / condition x seed x selection."""
 
+    # a metric that is NaN must fail in canonical_json, not become the null of an undefined one
+    model_config = pydantic.ConfigDict(ser_json_inf_nan="constants")
+
     schema_version: Literal[1] = 1
     evaluation: ScoreMeta
     synthetic: bool = pydantic.Field(

@@ -29,6 +29,8 @@ from fasbench.summary import markdown
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+SELECTIONS = ("source-val", "last")  # which epoch is evaluated; neither looks at the test data
+
 
 class Reporter:
     """What the runner tells the outside; this one is silent. See `fasbench.cli.progress` for the one people see."""
@@ -60,7 +62,8 @@ def run(request: Request, reporter: Reporter | None = None) -> list[Outcome]:
         for planned in plan.trainings:
             state = train(plan, planned, accelerator, reporter)
             checkpoints = Checkpoints(plan, planned, accelerator.device)
-            for selection, epoch in (("source-val", state.best), ("last", state.epoch - 1)):
+            for selection in SELECTIONS:
+                epoch = state.best if selection == "source-val" else state.epoch - 1
                 for condition in planned.conditions:
                     evaluation = Evaluation(plan, planned, state, condition, selection, epoch)
                     earlier = evaluation.earlier()
@@ -230,4 +233,9 @@ def read_results(plan: Plan) -> list[Result]:
     order = {pair: position for position, pair in enumerate(plan.protocol.evaluations())}
     found = [read_result(path) for path in sorted((plan.folder / "results").rglob("*.json"))]
     current = [result for result in found if result.provenance.protocol_sha256 == plan.protocol.sha256]
-    return sorted(current, key=lambda result: order[result.evaluation.split, result.evaluation.condition])
+
+    def position(result: Result) -> tuple[int, int, int]:
+        e = result.evaluation
+        return order[e.split, e.condition], SELECTIONS.index(e.selection), e.seed
+
+    return sorted(current, key=position)

@@ -142,6 +142,8 @@ def legend(results: list[Result]) -> list[str]:
     coarse = {r.evaluation.split for r in results if r.metrics["levels"]["frame"]["tpr_at_fpr"]["1%"]["coarse"]}
     if coarse:
         lines.append(f"TPR@1% is coarse for {', '.join(sorted(coarse))}: under 1,000 attacks, so under 10 decide it.")
+    unmeasured = dict.fromkeys(reason for result in results for reason in _unmeasured(result))
+    lines += [f"n/a: {reason}." for reason in unmeasured]
     if tied > 1:
         lines.append(f"Up to {tied} epochs share the selected epoch's validation EER; AUC, then cross-entropy decided.")
     if first.synthetic:
@@ -155,6 +157,13 @@ def _warnings(result: Result) -> list[str]:
     e = result.evaluation
     where = f"{e.split}/{e.condition} seed {e.seed} {e.selection}"
     return [f"{where}: {text}" for text in (*level["warnings"], *level["policies"][result.headline.policy]["warnings"])]
+
+
+def _unmeasured(result: Result) -> list[str]:
+    """Why TPR@1% is missing, for each level where it is."""
+    rates = {name: level["tpr_at_fpr"]["1%"] for name, level in result.metrics["levels"].items()}
+    where = f"TPR@1% of {result.evaluation.split}"
+    return [f"{where}, {name} level: {rate['reason']}" for name, rate in rates.items() if rate["value"] is None]
 
 
 def markdown(results: list[Result]) -> str:

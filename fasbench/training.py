@@ -25,7 +25,6 @@ from fasbench.scoring import score_rows
 from fasbench.seeding import numpy_generator, seed_torch, torch_generator
 
 TRAINING_VERSION = 1  # raise it when a change of this file or of the loading changes what is learnt
-SELECTIONS = ("source-val", "last")
 Report = Callable[[dict[str, Any]], None]
 
 

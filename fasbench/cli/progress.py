@@ -55,7 +55,7 @@ class ProgressReporter(Reporter):
         rows = planned.rows
         counts = f"{len(rows.train):,} training rows, {len(rows.validation):,} validation, {len(rows.test):,} test"
         where = f"{plan.entry.name} on {plan.protocol}/{planned.split}, seed {planned.seed}"
-        self.console.print(f"{where}: {counts}; training {planned.key}", highlight=False)
+        self.console.print(f"{where}: {counts}; training {planned.key}", highlight=False, soft_wrap=True)
 
     def training_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "epoch":

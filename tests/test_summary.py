@@ -1,0 +1,91 @@
+"""The table: means over seeds and splits computed by hand, and a legend that says what the numbers are."""
+
+from __future__ import annotations
+
+import pytest
+
+from fasbench import summary
+from fasbench.protocol import Headline
+from fasbench.results import Result
+from fasbench.scorefile import ScoreMeta
+
+
+def result(split: str, seed: int, hter: float, condition: str = "full", tpr: float | None = 0.5, **fields) -> Result:
+    """A result with HTER as given; only what a table reads is filled in."""
+    rates = {"hter": hter, "apcer": hter, "bpcer": hter, "warnings": []}
+    level = {
+        "counts": {"live": 10, "attack": 40},
+        "auc": 1 - hter,
+        "tpr_at_fpr": {"1%": {"value": tpr, "coarse": True, "reason": None if tpr else "40 attacks, 100 needed"}},
+        "policies": dict.fromkeys(("source-eer", "source-bpcer@1%", "fixed@0.5", "test-eer"), rates),
+        "warnings": [],
+    }
+    meta = ScoreMeta(
+        method="erm",
+        protocol="test/tiny",
+        version=1,
+        split=split,
+        condition=condition,
+        seed=seed,
+        selection="last",
+        epoch=3,
+    )
+    values = {"evaluation": meta, "metrics": {"metrics_version": 1, "levels": {"frame": level, "video": level}}}
+    defaults = {"synthetic": True, "preset": "tiny", "fidelity": "intended", "tied_epochs": 1, "headline": Headline()}
+    return Result.model_construct(**values, **(defaults | fields))
+
+
+def texts(results: list[Result]) -> list[list[str]]:
+    return [summary.row_texts(row) for row in summary.table(results, "last", "frame")]
+
+
+def test_one_seed_is_shown_in_percent_with_counts_and_epoch():
+    (row,) = texts([result("a", 0, 0.125)])
+    assert row == ["a", "full", "12.50", "12.50", "12.50", "87.50", "50.00", "12.50", "12.50", "10/40", "3"]
+
+
+def test_seeds_give_mean_and_sample_deviation():
+    (row,) = texts([result("a", 0, 0.10), result("a", 1, 0.14)])
+    assert row[2] == "12.00 ± 2.83"  # sqrt(((10-12)^2 + (14-12)^2) / (2-1)) = 2.828
+
+
+def test_the_mean_over_splits_is_taken_seed_by_seed():
+    results = [result("a", 0, 0.10), result("a", 1, 0.20), result("b", 0, 0.30), result("b", 1, 0.20)]
+    mean = texts(results)[-1]
+    assert mean[:2] == ["mean", "full"]
+    assert mean[2] == "20.00 ± 0.00"  # seed 0: (10 + 30) / 2, seed 1: (20 + 20) / 2
+
+
+def test_conditions_are_averaged_apart_and_a_single_split_has_no_mean():
+    results = [result("a", 0, 0.1), result("b", 0, 0.3), result("a", 0, 0.5, condition="no-ir")]
+    assert [row[:3] for row in texts(results)][-1] == ["mean", "full", "20.00"]
+    assert sum(row[0] == "mean" for row in texts(results)) == 1
+
+
+def test_what_cannot_be_measured_is_na_with_the_reason_and_spoils_the_mean():
+    results = [result("a", 0, 0.1, tpr=None), result("b", 0, 0.3)]
+    assert [row[6] for row in texts(results)] == ["n/a", "50.00", "n/a"]
+    assert "n/a: TPR@1% of a, frame level: 40 attacks, 100 needed." in summary.legend(results)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "SYNTHETIC DATA"),
+        ({"fidelity": "reconstruction"}, "erm (reconstruction)"),
+    ],
+)
+def test_the_title_carries_the_marks(fields, text):
+    assert text in summary.title([result("a", 0, 0.1, **fields)], "last", "frame")
+
+
+def test_the_protocol_s_policy_is_the_one_shown_and_explained():
+    results = [result("a", 0, 0.1, headline=Headline(policy="source-bpcer@1%"))]
+    legend = "\n".join(summary.legend(results))
+    assert "at the source-bpcer@1% threshold" in legend and "source-eer" not in legend
+
+
+def test_the_report_holds_both_levels_and_the_legend():
+    report = summary.markdown([result("a", 0, 0.1)])
+    assert "## Selection last, frame level" in report and "## Selection last, video level" in report
+    assert "TPR@1% is coarse for a" in report
