@@ -184,6 +184,7 @@ def _load_with_includes(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, A
 
 def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
     """What is well-formed but cannot be meant."""
+    from fasbench.data.synthetic import NAMES as EMBEDDED
     from fasbench.registry import dataset_names
 
     for name, spec in protocol.datasets.items():
@@ -195,6 +196,8 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
                 f"unknown data set '{name}'.{suggest(name, dataset_names())} Built in: {', '.join(dataset_names())}; "
                 f"a folder data set needs 'csv:'",
             )
+        if name in EMBEDDED and spec.csv is None and spec.size is None:  # results on it are marked by its size
+            yield ("datasets", name), f"'{name}' is rendered: say how much of it, 'size: tiny', 'demo' or 'full'"
     for kind, names in (("splits", protocol.splits), ("conditions", protocol.conditions)):
         for name in names:
             if not _NAME.fullmatch(name):

@@ -109,7 +109,7 @@ def test_parse_set_says_what_it_expects(item):
 
 
 def test_parse_set_refuses_a_value_yaml_cannot_read():
-    with pytest.raises(ConfigError, match="'{1' is not a value YAML can read"):
+    with pytest.raises(ConfigError, match=r"'\{1' is not a value YAML can read"):
         parse_set("optim.lr={1")
 
 

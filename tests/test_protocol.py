@@ -180,6 +180,10 @@ ERRORS = {
         "7: unknown data set 'synth-z'. Did you mean 'synth-",
     ),
     "folder without csv": (("csv: faces.csv, image_size: 32", ""), "7: unknown data set 'mine'."),
+    "embedded data without a size": (
+        ("synth-k: {size: tiny}", "synth-k: {}"),
+        "5: 'synth-k' is rendered: say how much of it, 'size: tiny', 'demo' or 'full'",
+    ),
     "undeclared data set": (
         ("[synth-l/validation]", "[synht-l/validation]"),
         "11: 'synht-l/validation': no data set 'synht-l' under datasets. Did you mean 'synth-l'?",
@@ -288,11 +292,14 @@ def test_a_written_out_file_equals_one_that_includes(write):
 
 
 @pytest.mark.parametrize("files", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "b"}])
-def test_a_file_cannot_include_itself(write, files):
+def test_a_file_cannot_include_itself(write, files, monkeypatch):
     for name, other in files.items():
         write(text=f"include: {other}.yaml\n", name=f"{name}.yaml")
     with pytest.raises(ConfigError, match=r"[ab]\.yaml: includes itself$"):
         load_protocol(write(text="include: a.yaml\n", name="start.yaml"))
+    monkeypatch.chdir(write().parent)
+    with pytest.raises(ConfigError, match=r"[ab]\.yaml: includes itself$"):
+        load_protocol(Path("a.yaml"))
 
 
 def test_include_takes_one_path(write):

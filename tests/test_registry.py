@@ -102,7 +102,7 @@ def library(tmp_path: Path, monkeypatch):
 
 
 def test_protocols_are_found_by_their_files_without_the_fragments(library):
-    assert list(protocols()) == ["mmdg/fixed", "mmdg/fixed-plus", "mmdg/missing"]
+    assert set(protocols()) == {"mmdg/fixed", "mmdg/fixed-plus", "mmdg/missing"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_protocols_are_found_by_their_files_without_the_fragments(library):
 )
 @pytest.mark.usefixtures("library")
 def test_aliases_and_families(query, found):
-    assert names(query) == found
+    assert sorted(names(query)) == sorted(found)
 
 
 @pytest.mark.usefixtures("library")
@@ -149,7 +149,7 @@ def test_a_file_may_be_followed_by_a_split(tiny_protocol, monkeypatch, rest, fou
 
 def test_a_file_may_be_followed_by_split_and_condition(tiny_protocol):
     assert names(f"{tiny_protocol}/lm-k/no-depth") == ["test/tiny/lm-k/no-depth"]
-    with pytest.raises(ConfigError, match="test/tiny has no condition 'no-depht'. Did you mean 'no-depth'"):
+    with pytest.raises(ConfigError, match=r"test/tiny has no condition 'no-depht'\. Did you mean 'no-depth'"):
         find_evaluations(f"{tiny_protocol}/lm-k/no-depht")
 
 
@@ -226,10 +226,12 @@ def test_a_method_of_a_file(tmp_path):
 
 def test_a_relative_file_still_loads_after_a_change_of_folder(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(METHOD)
+    (tmp_path / "config.yaml").write_text("presets: {small: {}}\n")
     monkeypatch.chdir(tmp_path)
     entry = find_method("mine.py:Mine")
     monkeypatch.chdir("/")
     assert entry.load().__name__ == "Mine"
+    assert entry.config() == {"presets": {"small": {}}}
 
 
 def test_a_file_may_define_a_dataclass_and_its_own_configuration(tmp_path):
@@ -257,10 +259,10 @@ def test_a_file_needs_to_exist_and_a_class(tmp_path, monkeypatch, name, message)
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("class_name", ["Mien", "Unrelated", "Missing", "Method"])
+@pytest.mark.parametrize("class_name", ["Mien", "Unrelated", "Absent", "Method"])
 def test_a_class_that_is_no_method_is_refused_with_those_that_are(tmp_path, class_name):
     path = tmp_path / "mine.py"
-    path.write_text(METHOD.replace("import Method", "import Method as Base").replace("(Method)", "(Base)"))
+    path.write_text(METHOD)
     with pytest.raises(ConfigError) as caught:
         find_method(f"{path}:{class_name}").load()
     message = str(caught.value)

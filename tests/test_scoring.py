@@ -97,9 +97,9 @@ def test_the_order_is_the_same_every_time_and_for_every_batch_size(rows):
 def test_batches_of_every_size_give_the_same_scores(rows, linear_method, size):
     torch.manual_seed(0)
     method = find_method(linear_method).load()(PLAIN, ())
-    method.head.weight.data *= 100  # images of one shade differ little
+
     reference = score_rows(method, rows, CPU, 8)
-    assert np.ptp(reference) > 0.01
+    assert np.ptp(reference) > 1e-4
     np.testing.assert_allclose(score_rows(method, rows, CPU, size), reference, atol=1e-6)
 
 

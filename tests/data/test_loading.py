@@ -117,6 +117,21 @@ def test_groups_of_two_image_sizes_cover_the_batch_once_with_the_rows_asked_for(
         torch.testing.assert_close(image.amin((1, 2, 3)) * 255, expected + offset)
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (20, 24)], ids=["one-size", "two-sizes"])
+def test_pixels_and_presence_of_several_stores_stay_with_their_rows(tmp_path, shape):
+    a = [record("a", f"v{k}", value=10 * (k + 1)) for k in range(3)]
+    b = [record("b", f"v{k}", value=100 + 10 * k, shape=shape) for k in range(3)]
+    a[1], b[0], b[2] = replace(a[1], depth=None), replace(b[0], rgb=None), replace(b[2], depth=None)
+    rows = Rows((Part("b", "train"), Part("a", "train")), stores_of(tmp_path, a, b))
+    groups = rows.read(np.array([4, 0, 3, 2, 1, 4]))  # a/v1 b/v0 a/v0 b/v2 b/v1 a/v1
+    assert len(groups) == (1 if shape == (16, 16) else 2)
+    inputs = to_inputs(groups, PLAIN, CPU)
+    expected = [(20, 0, 22), (0, 101, 102), (10, 11, 12), (120, 0, 122), (110, 111, 112), (20, 0, 22)]
+    found = torch.stack([image.mean((1, 2, 3)) for image in inputs.images()], dim=1)
+    torch.testing.assert_close(found * 255, torch.tensor(expected, dtype=torch.float32))
+    assert torch.equal(inputs.present, torch.tensor(expected) > 0)
+
+
 @pytest.fixture
 def videos(tmp_path):
     """In each of a and b: live and attack videos in turn (v0 live, v1 attack, ...), two frames each, interleaved."""
@@ -233,6 +248,13 @@ def test_black_and_white_are_normalised_exactly(tmp_path):
         for sample, values in zip(image, ([-0.5, -2.0, -6.0], [1.5, 2.0, 2.0]), strict=True):
             assert torch.equal(sample, torch.tensor(values)[:, None, None].expand(3, 16, 16))
     assert torch.equal(inputs.black, torch.tensor([[-0.5, -2.0, -6.0]] * 3))
+
+
+def test_black_is_the_value_of_a_black_pixel_to_the_last_bit(tmp_path):
+    records = [record("a", "v0", value=0, depth=np.zeros((16, 16), np.uint8)), record("a", "v1", rgb=None, depth=None)]
+    inputs = inputs_of(tmp_path, records, ModelConfig(image_size=16)).filled("black")
+    assert torch.equal(inputs.rgb[0], inputs.rgb[1]) and torch.equal(inputs.depth[0], inputs.depth[1])
+    assert bool(inputs.rgb[0].all())
 
 
 def test_channels_are_red_green_blue_and_gray_is_repeated(tmp_path):
