@@ -55,7 +55,10 @@ class Method(nn.Module):
         accelerator.backward(losses["total"])
 
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
-        """Parameter groups for the optimiser; `lr_scale` multiplies the configured learning rate of a group."""
+        """Parameter groups for the optimiser.
+
+        A group has `params` and may have `lr_scale`, which multiplies the configured learning rate, and `weight_decay`.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def on_epoch_start(self, epoch: int) -> None:

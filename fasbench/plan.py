@@ -80,9 +80,10 @@ class Plan:
 def make_plans(request: Request, preparing: Progress | None = None) -> list[Plan]:
     """One plan a protocol: data opened (and prepared), configuration resolved, trainings keyed."""
     entry = find_method(request.method)
+    chosen = find_evaluations(request.protocol)  # before torch is loaded: a mistyped name answers at once
     kind = entry.load()
     plans = []
-    for protocol, pairs in find_evaluations(request.protocol):
+    for protocol, pairs in chosen:
         config, preset = resolve_config(entry, kind, protocol, request)
         folder = request.out / str(protocol) / _run_name(entry, preset, config, request.limit_videos)
         reason = kind.skip(protocol)

@@ -134,9 +134,11 @@ def find_method(name: str) -> MethodEntry:
             raise ConfigError(f"--method {name}: no file {path}")
         if not text.endswith(".py"):
             raise ConfigError(f"--method {name}: say which class, e.g. {path}:MyMethod")
-        return MethodEntry(
-            class_name.lower(), str(path.resolve()), class_name, path.resolve().parent / "config.yaml", "file"
-        )
+        own_name = class_name.lower()
+        if own_name in methods():
+            raise ConfigError(f"--method {name}: '{own_name}' is a method already; give the class another name")
+        path = path.resolve()
+        return MethodEntry(own_name, str(path), class_name, path.parent / "config.yaml", "file")
     if name not in methods():
         raise unknown("method", name, methods(), "fasbench list methods (or give path/to/file.py:Class)")
     return methods()[name]

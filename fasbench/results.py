@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from functools import cache
@@ -113,12 +114,17 @@ def code_version() -> tuple[str | None, bool | None]:
     if not (root / ".git").exists():
         return None, None
     try:
-        git = ["git", "-C", str(root)]
-        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        sha, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return None, None
-    return sha, bool(status.strip())
+    return sha, bool(status)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Output of a git command about `root`, whatever repository the caller's environment points at."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
 
 
 @cache

@@ -6,8 +6,6 @@ metadata inside, or CSV with the metadata in `<name>.yaml` beside it.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +58,7 @@ class ScoreFile:
         """Hash over the sorted (part, id, label) lines: two files with the same hash scored the same rows."""
         lines = []
         for part, scores in zip(PARTS, (self.validation, self.test), strict=True):
-            assert scores.ids is not None  # from_columns requires them
+            assert scores.ids is not None  # read and written with ids always
             lines += [f"{part}\0{i}\0{label}" for i, label in zip(scores.ids, scores.labels.tolist(), strict=True)]
         return sha256("\n".join(sorted(lines)))
 
@@ -71,21 +69,18 @@ class ScoreFile:
             for name, field in COLUMNS.items()
         }
         columns["part"] = np.repeat(PARTS, [len(self.validation.scores), len(self.test.scores)])
-        if path.suffix == ".csv":
-            buffer = io.StringIO(newline="")
-            writer = csv.writer(buffer)
-            writer.writerow(columns)
-            writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-            write_atomic(path.with_suffix(".yaml"), json.dumps(self.meta.model_dump(), indent=2) + "\n")
-            write_atomic(path, buffer.getvalue())
-            return
         import pyarrow as pa
-        import pyarrow.parquet as parquet
+        import pyarrow.csv
+        import pyarrow.parquet
 
         table = pa.table({name: pa.array(column.tolist()) for name, column in columns.items()})
-        table = table.replace_schema_metadata({_META_KEY: self.meta.model_dump_json().encode()})
         sink = pa.BufferOutputStream()
-        parquet.write_table(table, sink)
+        if path.suffix == ".csv":
+            write_atomic(path.with_suffix(".yaml"), json.dumps(self.meta.model_dump(), indent=2) + "\n")
+            pa.csv.write_csv(table, sink)
+        else:
+            meta = {_META_KEY: self.meta.model_dump_json().encode()}
+            pa.parquet.write_table(table.replace_schema_metadata(meta), sink)
         write_atomic(path, sink.getvalue().to_pybytes())
 
 
@@ -95,10 +90,16 @@ def read_scores(path: Path) -> ScoreFile:
     Raises:
         DataError: not a score file, or its columns are not sound; all problems in one list.
     """
-    columns, meta = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
-    missing = [name for name in (*COLUMNS, "part") if name not in columns]
-    if missing:
-        raise DataError(f"{path}: missing column(s) {', '.join(missing)}. Expected {', '.join(COLUMNS)}, part")
+    table, meta = _read_table(path)
+    names = [name for name in table.column_names if name in (*COLUMNS, "part")]
+    problems = [f"column '{name}' is missing" for name in (*COLUMNS, "part") if name not in names]
+    problems += [f"column '{name}' stands more than once" for name in sorted(set(names)) if names.count(name) > 1]
+    fields = [field for field in table.schema if field.name in names and field.type.num_fields]
+    problems += [f"column '{field.name}' holds lists or structures, expected plain values" for field in fields]
+    if problems:
+        expected = ", ".join((*COLUMNS, "part"))
+        raise DataError(problem_list(f"{path}: not a score file, expected the columns {expected}", problems))
+    columns = {name: np.array(table.column(name).to_pylist()) for name in names}
     part = columns["part"]
     problems = [f"part '{name}': expected validation or test" for name in sorted(set(part.tolist()) - set(PARTS))]
     parts = []
@@ -117,36 +118,19 @@ def read_scores(path: Path) -> ScoreFile:
     return ScoreFile(checked, *parts)
 
 
-def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read_table(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The file as a pyarrow.Table, and its metadata."""
     import pyarrow as pa
-    import pyarrow.parquet as parquet
+    import pyarrow.csv
+    import pyarrow.parquet
 
     try:
-        table = parquet.ParquetFile(path).read()
-        meta = json.loads((table.schema.metadata or {}).get(_META_KEY, b"{}"))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a Parquet score file: {error}") from None
-    fields = [field for field in table.schema if field.name in (*COLUMNS, "part")]
-    _refuse_repeated(path, [field.name for field in fields])
-    if nested := [field.name for field in fields if pa.types.is_nested(field.type)]:
-        raise DataError(f"{path}: column(s) {', '.join(nested)} hold lists or structures, expected plain values")
-    return {field.name: np.array(table.column(field.name).to_pylist()) for field in fields}, meta
-
-
-def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
-            header, *rows = list(csv.reader(file))
-        _refuse_repeated(path, header)
-        columns = {name: np.array(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)}
-        for name, kind in (("score", np.float64), ("label", np.int64)):
-            if name in columns:
-                columns[name] = columns[name].astype(kind)
-        return columns, load_yaml(path.with_suffix(".yaml"))[0]
-    except (OSError, ValueError, csv.Error, ConfigError) as error:
-        raise DataError(f"{path}: not a CSV score file: {error}") from None
-
-
-def _refuse_repeated(path: Path, names: list[str]) -> None:
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path}: column(s) {', '.join(repeated)} stand more than once")
+        if path.suffix == ".csv":
+            types = {name: pa.string() for name in (*COLUMNS, "part")} | {"label": pa.int64(), "score": pa.float64()}
+            options = pa.csv.ConvertOptions(column_types=types, null_values=[])  # "nan" is a number here
+            return pa.csv.read_csv(path, convert_options=options), load_yaml(path.with_suffix(".yaml"))[0]
+        table = pa.parquet.ParquetFile(path).read()  # read_table would take folders too
+        return table, json.loads((table.schema.metadata or {}).get(_META_KEY, b"{}"))
+    except (OSError, ValueError, pa.ArrowException, ConfigError) as error:
+        kind = "CSV" if path.suffix == ".csv" else "Parquet"
+        raise DataError(f"{path}: not a {kind} score file: {error}") from None

@@ -69,7 +69,7 @@ def read_state(folder: Path) -> State | None:
     try:
         state = State(**json.loads((folder / "state.json").read_text()))
         intact = all(sha256_file(folder / name) == digest for name, digest in state.files.items())
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     return state if intact else None
 
@@ -170,8 +170,15 @@ def _train_epoch(
 
 
 def make_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
-    """The configured optimiser over the method's parameter groups."""
-    trained = [{"params": group["params"]} for group in groups]
+    """The configured optimiser over the method's parameter groups.
+
+    Raises:
+        FasbenchError: a group has a key that is not `params`, `lr_scale` or `weight_decay`.
+    """
+    if unknown := {key for group in groups for key in group} - {"params", "lr_scale", "weight_decay"}:
+        names = ", ".join(sorted(unknown))
+        raise FasbenchError(f"parameter_groups(): unknown key(s) {names}. Legal: params, lr_scale, weight_decay")
+    trained = [{key: value for key, value in group.items() if key != "lr_scale"} for group in groups]
     if config.name == "sgd":
         return torch.optim.SGD(trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
@@ -234,7 +241,9 @@ def _save(state: State, method: Method, optimizer: Any, folder: Path) -> None:
 
 def load_weights(method: Method, folder: Path, epoch: int) -> None:
     """Load the checkpoint of `epoch` (from 0) into a freshly built method."""
-    missing, unexpected = method.load_state_dict(load_file(folder / _weights_file(epoch)), strict=False)
-    lacking = set(missing) & set(trained_tensors(method))
-    if lacking or unexpected:
-        raise FasbenchError(f"{folder}: checkpoint does not fit the method: {sorted(lacking | set(unexpected))[:5]}")
+    saved, own = load_file(folder / _weights_file(epoch)), trained_tensors(method)
+    wrong = sorted(name for name in saved.keys() | own.keys() if name not in saved or name not in own)
+    wrong += sorted(name for name in saved.keys() & own.keys() if saved[name].shape != own[name].shape)
+    if wrong:
+        raise FasbenchError(f"{folder}: the checkpoint does not fit the method, e.g. {', '.join(wrong[:5])}")
+    method.load_state_dict(saved, strict=False)

@@ -157,9 +157,9 @@ def refusal(path: Path) -> str:
 
 @KINDS
 def test_all_missing_columns_are_named(write, kind):
-    assert f"missing column(s) attack, part. Expected {', '.join(COLUMNS)}, part" in refusal(
-        write(kind, attack=None, part=None)
-    )
+    message = refusal(write(kind, attack=None, part=None))
+    assert f"expected the columns {', '.join(COLUMNS)}, part" in message
+    assert "column 'attack' is missing" in message and "column 'part' is missing" in message
 
 
 @KINDS
@@ -215,7 +215,7 @@ def test_parquet_without_our_metadata_is_refused(tmp_path):
 @pytest.mark.parametrize("column", ["part", "id", "score"])
 def test_parquet_columns_of_lists_are_refused(write, column):
     message = refusal(write(**{column: [[], ["a"], ["a", "b"], None, []]}))
-    assert f"column(s) {column} hold lists or structures" in message
+    assert f"column '{column}' holds lists or structures" in message
 
 
 def test_text_instead_of_numbers_is_refused(write):
@@ -238,14 +238,14 @@ def test_repeated_columns_are_refused(tmp_path, write, kind):
     else:
         table = parquet.read_table(path)
         parquet.write_table(table.append_column("id", table.column("id")), path)
-    assert "column(s) id stand more than once" in refusal(path)
+    assert "column 'id' stands more than once" in refusal(path)
 
 
 @KINDS
 @pytest.mark.parametrize(
     "content",
-    [b"", b"PAR1 not really", b"\xff\xfe\x00", b"id,unit\n1\n", b"id\n" + b"x" * 200_000],
-    ids=["empty", "text", "binary", "short row", "endless field"],
+    [b"", b"PAR1 not really", b"\xff\xfe\x00", b"id,unit\n1\n"],
+    ids=["empty", "text", "binary", "short row"],
 )
 def test_what_is_no_score_file_is_refused(tmp_path, kind, content):
     path = tmp_path / f"scores.{kind}"

@@ -72,6 +72,6 @@ def _parse_seeds(text: str) -> tuple[int, ...]:
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError:
         seeds = (-1,)
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"--seeds {text}: expected different whole numbers from 0, e.g. 0,1,2")
+    if min(seeds) < 0 or max(seeds) >= 2**32 or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {text}: expected different whole numbers from 0 to 2^32 - 1, e.g. 0,1,2")
     return seeds
