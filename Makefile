@@ -22,4 +22,4 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) build dist

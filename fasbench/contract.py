@@ -21,8 +21,8 @@ from fasbench.method import Method
 from fasbench.protocol import Condition, DatasetSpec, Protocol, Split
 from fasbench.registry import MethodEntry
 from fasbench.scoring import check_scores
-from fasbench.seeding import seed_torch
-from fasbench.training import make_optimizer, trained_tensors
+from fasbench.seeding import seed_everything
+from fasbench.training import make_optimizer, stored_names, train_step
 
 SOURCES = ("synth-l", "synth-m")
 BATCH = 16
@@ -51,6 +51,7 @@ def check_method(entry: MethodEntry) -> Iterator[Check]:
         _builds,
         _backward_is_declared,
         _losses,
+        _repeatable,
         _learns,
         _gradients,
         _scores,
@@ -84,7 +85,7 @@ class _Subject:
         return resolve(self.kind.Config, self.entry.config(), preset, {}, [], f"configuration of {self.entry.name}")
 
     def build(self, seed: int = 0) -> Method:
-        seed_torch(seed, "weights")
+        seed_everything(seed, "weights")
         return self.kind(self.config().model, SOURCES)
 
     def inputs(self) -> Inputs:
@@ -100,9 +101,7 @@ class _Subject:
             attack=tuple(record.attack for record in self._records),
         )
 
-    def train(
-        self, steps: int, after_step: Callable[[Method], None] = lambda method: None
-    ) -> tuple[Method, list[float]]:
+    def train(self, steps: int, after_step: Callable[[Method], None] | None = None) -> tuple[Method, list[float]]:
         """The method after so many steps on the one batch, and its total loss before each and at the end."""
         method, batch = self.build(), self.batch()
         accelerator = make_accelerator("cpu", "fp32")
@@ -110,17 +109,20 @@ class _Subject:
         method.train()
         method.on_epoch_start(0)
         totals = []
-        for step in range(steps + 1):
-            seed_torch(0, "step", 0, 0)  # the same draws each time: only the weights differ
-            losses = method.loss(batch)
-            totals.append(float(losses["total"].detach()))
-            if step < steps:
-                optimizer.zero_grad(set_to_none=True)
-                method.backward(losses, accelerator)
+        for step in range(steps):
+            seed_everything(0, "step", 0, 0)  # the same draws each time: only the weights differ
+            totals.append(float(train_step(method, batch, optimizer, accelerator)["total"]))
+            if after_step is not None:
                 after_step(method)
-                optimizer.step()
-                method.on_step_end(step)
+            method.on_step_end(step)
+        seed_everything(0, "step", 0, 0)
+        totals.append(float(method.loss(batch)["total"].detach()))
         return method.eval(), totals
+
+    def score_once(self, method: Method) -> None:
+        """What a validation between two steps does."""
+        _score(method.eval(), self.inputs())
+        method.train()
 
 
 def _records() -> list[Record]:
@@ -176,6 +178,14 @@ def _losses(subject: _Subject) -> None:
             raise _Broken(f"'{name}' is {value.detach()}, expected one finite number")
 
 
+def _repeatable(subject: _Subject) -> None:
+    """the same steps from the same seed give the same weights, also after scoring in between"""
+    first, second = (subject.train(3, after)[0].state_dict() for after in (None, subject.score_once))
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    if different:
+        raise _Broken(f"{', '.join(different[:5])} differ. Keep no state of scoring, and draw from seeded generators")
+
+
 def _learns(subject: _Subject) -> None:
     """ten steps on one batch lower its loss"""
     _, totals = subject.train(STEPS)
@@ -224,7 +234,8 @@ def _state(subject: _Subject) -> None:
     """parameters and buffers are the whole state: loaded into a new instance they give the same scores"""
     method, _ = subject.train(2)
     restored = subject.build()
-    restored.load_state_dict(trained_tensors(method), strict=False)
+    names, tensors = stored_names(restored), method.state_dict()
+    restored.load_state_dict({name: tensors[name].clone() for name in names}, strict=False)
     _same(_score(method, subject.inputs()), _score(restored.eval(), subject.inputs()), "a method and its restored copy")
 
 
@@ -265,7 +276,7 @@ def _mix(complete: Inputs, reduced: Inputs) -> Inputs:
 
 
 def _score(method: Method, inputs: Inputs) -> Tensor:
-    with torch.inference_mode():
+    with torch.no_grad():
         result = method.score(inputs)
     check_scores(method, result, len(inputs))
     return result

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def resolve_device(name: str) -> str:
-    """`auto` as the accelerator that is there, else the CPU; `cpu`, `cuda`, `cuda:1`, `mps` as they are.
+    """`auto` as the accelerator that is there, else the CPU; `cpu`, `cuda`, `cuda:1` as they are.
 
     Raises:
         ConfigError: no such device on this machine.
@@ -23,8 +23,6 @@ def resolve_device(name: str) -> str:
     available = ["cpu"]
     if torch.cuda.is_available():
         available += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        available.append("mps")
     if name == "auto":
         return available[1] if len(available) > 1 else "cpu"
     if name not in available:
@@ -55,7 +53,10 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     if name.startswith("cuda:"):
         torch.cuda.set_device(name)
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=name == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+    accelerator = Accelerator(cpu=name == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+    if accelerator.gradient_accumulation_steps != 1:  # the environment can set it behind the training key's back
+        raise ConfigError("gradient accumulation is not supported: unset ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+    return accelerator
 
 
 def describe_device(device: torch.device) -> str:

@@ -24,7 +24,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def problem_list(title: str, problems: list[str], limit: int = 50) -> str:
+def problem_list(title: str, problems: list[str], limit: int = 1000) -> str:
     """All problems of one input as one message, the first `limit` spelled out.
 
     >>> print(problem_list("faces.csv: 2 problems", ["row 2: no label", "row 7: no file"]))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import fasbench
 from fasbench import training
 from fasbench.config import Config, resolve
 from fasbench.data.catalog import Progress, open_stores
-from fasbench.data.loading import SplitRows, open_split
+from fasbench.data.splits import SplitRows, open_split
 from fasbench.device import resolve_precision
 from fasbench.errors import ConfigError
 from fasbench.method import Method
 from fasbench.protocol import Protocol
 from fasbench.registry import MethodEntry, find_evaluations, find_method
-from fasbench.resources import canonical_json, sha256
-from fasbench.seeding import seed_torch
+from fasbench.resources import canonical_json, sha256, sha256_files
+from fasbench.seeding import seed_everything
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Plan:
     kind: type[Method]
     config: Config[Any]
     preset: str
+    sets: tuple[str, ...]
     partial: bool
     folder: Path  # of scores, results and report
     skipped: str | None  # the method's reason not to run here
@@ -87,15 +90,17 @@ def make_plans(request: Request, preparing: Progress | None = None) -> list[Plan
         config, preset = resolve_config(entry, kind, protocol, request)
         folder = request.out / str(protocol) / _run_name(entry, preset, config, request.limit_videos)
         reason = kind.skip(protocol)
-        plan = Plan(protocol, entry, kind, config, preset, request.limit_videos is not None, folder, reason)
+        plan = Plan(
+            protocol, entry, kind, config, preset, request.sets, request.limit_videos is not None, folder, reason
+        )
         plans.append(plan)
         if reason:
             continue
         splits = list(dict.fromkeys(split for split, _ in pairs))
         stores = open_stores(protocol, protocol.datasets_of(splits), progress=preparing)
         for split in splits:
-            rows = open_split(protocol, split, stores, request.limit_videos)
             conditions = tuple(condition for s, condition in pairs if s == split)
+            rows = open_split(protocol, split, conditions, stores, request.limit_videos)
             for seed in request.seeds:
                 weights = weights_sha256(build_method(kind, config, rows.sources, seed))
                 key = training_key(entry, config, weights, rows, seed)
@@ -129,17 +134,23 @@ def _run_name(entry: MethodEntry, preset: str, config: Config[Any], limit_videos
 
 def build_method(kind: type[Method], config: Config[Any], sources: tuple[str, ...], seed: int) -> Method:
     """The method with its weights at step 0, the same for the same seed."""
-    seed_torch(seed, "weights")
+    seed_everything(seed, "weights")
     return kind(config.model, sources)
 
 
 def weights_sha256(method: Method) -> str:
     """Hash of every tensor of the method: pretrained, frozen and random ones."""
-    parts: list[str | bytes] = []
+    lines = []
     for name, value in sorted(method.state_dict().items()):
-        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        parts += [name, str(value.dtype), str(tuple(value.shape)), raw]
-    return sha256(*parts)
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        lines.append(f"{name} {value.dtype} {tuple(value.shape)} {hashlib.sha256(raw).hexdigest()}")
+    return sha256("\n".join(lines))
+
+
+def shared_layers_sha256() -> str:
+    """Hash of `fasbench.layers`, which methods are built from."""
+    folder = Path(fasbench.__file__).parent / "layers"
+    return sha256_files(folder.rglob("*.py"), folder)
 
 
 def training_key(entry: MethodEntry, config: Config[Any], weights: str, rows: SplitRows, seed: int) -> str:
@@ -149,6 +160,8 @@ def training_key(entry: MethodEntry, config: Config[Any], weights: str, rows: Sp
     return sha256(
         str(training.TRAINING_VERSION),
         entry.source_sha256(),
+        entry.class_name,  # a file may define several methods
+        shared_layers_sha256(),
         canonical_json(settings),
         weights,
         rows.train.content_sha256(),

@@ -18,7 +18,7 @@ from fasbench.errors import ConfigError, problem_list, suggest
 from fasbench.resources import canonical_json, sha256
 from fasbench.yamlfile import Key, Strict, load_yaml, merge, validate, where
 
-Leak = Literal["subject", "video", "id"]
+LEAKS = ("subject", "video", "id")  # what must not stand in two of train, validation and test
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _PROTOCOL_ID = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})*")
 
@@ -38,6 +38,8 @@ class PartCounts(Strict):
     attack: int
     videos: int | None = None
     subjects: int | None = None
+    units: int | None = None
+    attacks: dict[str, int] | None = Field(None, description="rows of each coarse attack class")
 
 
 class DatasetSpec(Strict):
@@ -99,17 +101,16 @@ class Condition(Strict):
 
 
 class KnownIssue(Strict):
-    """A documented defect of the data or lists. `permits` lets the named leak between train and test pass."""
+    """A documented defect of the data or lists. `permits` names the subjects, videos or ids that may leak."""
 
     id: str
     text: str
-    permits: Leak | None = None
+    permits: dict[Literal["subject", "video", "id"], tuple[str, ...]] = {}
 
 
 class Headline(Strict):
     """The number a table shows first. Selection and policy never see the test data."""
 
-    metric: Literal["hter", "auc"] = "hter"
     level: Literal["frame", "video"] = "frame"
     policy: Literal["source-eer", "source-eer-balanced", "source-bpcer@1%", "source-fpr@1%", "fixed@0.5"] = "source-eer"
     selection: Literal["source-val", "last"] = "source-val"
@@ -127,12 +128,17 @@ class Protocol(Strict):
     training: dict[str, Any] = Field(default={}, description="training rules: config keys every method must obey")
     headline: Headline = Headline()
     known_issues: tuple[KnownIssue, ...] = ()
-    _folder: Path = PrivateAttr(default=Path())
+    _path: Path = PrivateAttr(default=Path())
 
     @property
     def folder(self) -> Path:
         """Folder of the file: paths in it are relative to this."""
-        return self._folder
+        return self._path.resolve().parent
+
+    @property
+    def path(self) -> Path:
+        """The file, as it was named."""
+        return self._path
 
     @property
     def sha256(self) -> str:
@@ -164,7 +170,7 @@ def load_protocol(path: Path) -> Protocol:
     problems = [f"{where(str(path), lines, key)}: {text}" for key, text in _contradictions(protocol)]
     if problems:
         raise ConfigError(problem_list(f"{path}: {len(problems)} problem(s)", problems))
-    protocol._folder = path.resolve().parent
+    protocol._path = path
     return protocol
 
 

@@ -96,7 +96,11 @@ def _import_file(path: Path) -> Any:
         raise ConfigError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pydantic look their module up
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a stranger's file may fail in any way
+        del sys.modules[name]
+        raise ConfigError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -62,6 +62,7 @@ class Result(Strict):
     )
     headline: Headline = Headline()
     preset: str
+    sets: tuple[str, ...] = pydantic.Field((), description="settings changed by --set, on top of the preset")
     fidelity: str
     tied_epochs: int = pydantic.Field(description="epochs that share the selected epoch's validation EER")
     metrics: dict[str, Any]

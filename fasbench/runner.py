@@ -22,7 +22,7 @@ from fasbench.method import Method
 from fasbench.plan import Plan, Planned, Request, build_method, make_plans
 from fasbench.resources import sha256_file, write_atomic
 from fasbench.results import Provenance, Result, Runtime, code_version, library_versions, read_result
-from fasbench.scorefile import ScoreFile, ScoreMeta
+from fasbench.scorefile import ScoreFile, ScoreMeta, read_scores
 from fasbench.scoring import as_scores, score_rows
 from fasbench.summary import markdown
 
@@ -38,6 +38,8 @@ class Reporter:
     def preparing(self, dataset: str, done: int, total: int) -> None: ...
 
     def training_starts(self, plan: Plan, planned: Planned) -> None: ...
+
+    def training_kept(self, planned: Planned) -> None: ...
 
     def training_event(self, event: dict[str, Any]) -> None: ...
 
@@ -79,6 +81,7 @@ def train(plan: Plan, planned: Planned, accelerator: Accelerator, reporter: Repo
     """Train, or take the finished training of the same key."""
     state = training.read_state(planned.folder)
     if state is not None and state.epoch >= plan.config.train.epochs:
+        reporter.training_kept(planned)
         return state
     if accelerator.num_processes > 1:
         raise ConfigError("fasbench trains on one process: start a run for each device, with a seed or a split each")
@@ -177,9 +180,8 @@ class Evaluation:
         same = (
             result.evaluation == self.meta
             and result.provenance.training_key == self.planned.key
-            and result.provenance.protocol_sha256 == self.plan.protocol.sha256
             and result.provenance.data == self.planned.data_sha256()
-            and result.metrics.get("metrics_version") == metrics.METRICS_VERSION
+            and _comparable(result, self.plan)
             and result.scores_sha256 == sha256_file(self.score_path)
         )
         return result if same else None
@@ -190,13 +192,15 @@ class Evaluation:
         rule = self.plan.protocol.conditions[self.condition]
         known = rule.absent if rule.validation == "same" else ()  # what the device knows is missing
         validation = checkpoints.scores(self.epoch, "validation", known)
-        scores = ScoreFile(self.meta, validation, checkpoints.scores(self.epoch, "test", rule.absent))
-        scores.write(self.score_path)
+        test = checkpoints.scores(self.epoch, "test", rule.absent)
+        ScoreFile(self.meta, validation, test).write(self.score_path)
+        scores = read_scores(self.score_path)  # the numbers are those of the file, as anybody can recompute them
         result = Result(
             evaluation=self.meta,
             synthetic=any(self.plan.protocol.datasets[name].synthetic for name in self.planned.data_sha256()),
             headline=self.plan.protocol.headline,
             preset=self.plan.preset,
+            sets=self.plan.sets,
             fidelity=self.plan.config.model.fidelity,
             tied_epochs=self.state.tied() if self.selection == "source-val" else 1,
             metrics=metrics.evaluate(scores.validation, scores.test),
@@ -228,11 +232,28 @@ class Evaluation:
         )
 
 
+def _comparable(result: Result, plan: Plan) -> bool:
+    return (
+        result.provenance.protocol_sha256 == plan.protocol.sha256
+        and result.provenance.method_sha256 == plan.entry.source_sha256()
+        and result.metrics["metrics_version"] == metrics.METRICS_VERSION
+    )
+
+
 def read_results(plan: Plan) -> list[Result]:
-    """Every result in the plan's folder that belongs to its protocol as it is now, in the protocol's order."""
+    """Every sound result in the plan's folder that may share a table with the plan's own, in the protocol's order.
+
+    Left out: results of another protocol, method source or metrics version, and files that were edited or damaged.
+    """
     order = {pair: position for position, pair in enumerate(plan.protocol.evaluations())}
-    found = [read_result(path) for path in sorted((plan.folder / "results").rglob("*.json"))]
-    current = [result for result in found if result.provenance.protocol_sha256 == plan.protocol.sha256]
+    current = []
+    for path in sorted((plan.folder / "results").rglob("*.json")):
+        try:
+            result = read_result(path)
+        except DataError:
+            continue
+        if _comparable(result, plan):
+            current.append(result)
 
     def position(result: Result) -> tuple[int, int, int]:
         e = result.evaluation

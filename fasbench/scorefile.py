@@ -46,6 +46,11 @@ class ScoreMeta(Strict):
     partial: bool = False
 
 
+def row_key(protocol: str, part: str, identifier: str) -> str:
+    """A row's key in files of licensed data, which carry no names: 16 hex digits of sha256(protocol, part, id)."""
+    return sha256(protocol, part, identifier)[:16]
+
+
 @dataclass(frozen=True)
 class ScoreFile:
     """Scores of the source validation rows and of the test rows, with what they belong to."""
@@ -55,11 +60,16 @@ class ScoreFile:
     test: Scores
 
     def rows_sha256(self) -> str:
-        """Hash over the sorted (part, id, label) lines: two files with the same hash scored the same rows."""
+        """Hash over the sorted lines `key label`: two files with the same hash scored the same rows.
+
+        It needs the keys only, so it can be computed from files that carry no ids; see `row_key`.
+        """
+        protocol = f"{self.meta.protocol}@{self.meta.version}"
         lines = []
         for part, scores in zip(PARTS, (self.validation, self.test), strict=True):
             assert scores.ids is not None  # read and written with ids always
-            lines += [f"{part}\0{i}\0{label}" for i, label in zip(scores.ids, scores.labels.tolist(), strict=True)]
+            pairs = zip(scores.ids.tolist(), scores.labels.tolist(), strict=True)
+            lines += [f"{row_key(protocol, part, identifier)} {label}" for identifier, label in pairs]
         return sha256("\n".join(sorted(lines)))
 
     def write(self, path: Path) -> None:

@@ -28,7 +28,9 @@ def score_rows(
     order = first[numpy_generator(0, "score-order").permutation(len(first))]
     scores = np.full(len(rows), np.nan)
     method.eval()
-    with torch.inference_mode():
+    # no_grad, not inference_mode: what a method caches while scoring must be usable in training. TF32 would cut the
+    # mantissa of fp32 convolutions to 10 bits, and scores would depend on the batch size.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for start in range(0, len(order), batch_size):
             positions = order[start : start + batch_size]
             inputs = to_inputs(rows.read(positions), method.config, device, absent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import torch
 
@@ -14,9 +16,12 @@ def derive(seed: int, purpose: str, *position: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
-def seed_torch(seed: int, purpose: str, *position: int) -> None:
-    """Seed torch's global generators, CPU and accelerator, for what a method draws itself (dropout, sampling)."""
-    torch.manual_seed(derive(seed, purpose, *position))
+def seed_everything(seed: int, purpose: str, *position: int) -> None:
+    """Seed every global generator a method may draw from: torch's (CPU and accelerator), numpy's and Python's."""
+    derived = derive(seed, purpose, *position)
+    torch.manual_seed(derived)
+    np.random.seed(derived % 2**32)  # noqa: NPY002 - the legacy generator is what strangers' code draws from
+    random.seed(derived)
 
 
 def torch_generator(seed: int, purpose: str, *position: int) -> torch.Generator:

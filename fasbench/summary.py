@@ -63,7 +63,8 @@ def table(results: list[Result], selection: str, level: str) -> list[Row]:
     for condition in dict.fromkeys(condition for _, condition in groups):
         of_condition = {s: members for (s, c), members in groups.items() if c == condition}
         if len(of_condition) > 1:
-            means.append(Row("mean", condition, tuple(_mean_cell(of_condition, column, level) for column in shown)))
+            cells = tuple(_mean_cell(of_condition, column, level) for column in shown)
+            means.append(Row(f"mean of {len(of_condition)}", condition, cells))
     return rows + means
 
 
@@ -124,14 +125,15 @@ def title(results: list[Result], selection: str, level: str) -> str:
     return " - ".join([text, *marks])
 
 
-def legend(results: list[Result]) -> list[str]:
+def legend(results: list[Result], levels: tuple[str, ...]) -> list[str]:
     """What the numbers are: the whole tuple behind every one of them."""
     first = results[0]
     seeds = sorted({result.evaluation.seed for result in results})
     spread = ", mean ± standard deviation over them" if len(seeds) > 1 else ""
+    changed = f" with {', '.join(first.sets)}" if first.sets else ""
     tied = max(result.tied_epochs for result in results)
     lines = [
-        f"All numbers in percent. Seeds: {', '.join(map(str, seeds))}{spread}. Preset {first.preset}, "
+        f"All numbers in percent. Seeds: {', '.join(map(str, seeds))}{spread}. Preset {first.preset}{changed}, "
         f"metrics version {first.metrics['metrics_version']}.",
         *(f"{column.header}: {column.meaning}." for column in columns(first.headline)),
         f"{first.headline.policy}: {POLICIES[first.headline.policy].description}. Validation is scored under the "
@@ -141,8 +143,8 @@ def legend(results: list[Result]) -> list[str]:
     ]
     coarse = {r.evaluation.split for r in results if r.metrics["levels"]["frame"]["tpr_at_fpr"]["1%"]["coarse"]}
     if coarse:
-        lines.append(f"TPR@1% is coarse for {', '.join(sorted(coarse))}: under 1,000 attacks, so under 10 decide it.")
-    unmeasured = dict.fromkeys(reason for result in results for reason in _unmeasured(result))
+        lines.append(f"TPR@1% is coarse for {', '.join(sorted(coarse))}: 1 % of the attacks are fewer than 10.")
+    unmeasured = dict.fromkeys(reason for result in results for reason in _unmeasured(result, levels))
     lines += [f"n/a: {reason}." for reason in unmeasured]
     if tied > 1:
         lines.append(f"Up to {tied} epochs share the selected epoch's validation EER; AUC, then cross-entropy decided.")
@@ -159,9 +161,9 @@ def _warnings(result: Result) -> list[str]:
     return [f"{where}: {text}" for text in (*level["warnings"], *level["policies"][result.headline.policy]["warnings"])]
 
 
-def _unmeasured(result: Result) -> list[str]:
+def _unmeasured(result: Result, levels: tuple[str, ...]) -> list[str]:
     """Why TPR@1% is missing, for each level where it is."""
-    rates = {name: level["tpr_at_fpr"]["1%"] for name, level in result.metrics["levels"].items()}
+    rates = {name: result.metrics["levels"][name]["tpr_at_fpr"]["1%"] for name in levels}
     where = f"TPR@1% of {result.evaluation.split}"
     return [f"{where}, {name} level: {rate['reason']}" for name, rate in rates.items() if rate["value"] is None]
 
@@ -171,8 +173,30 @@ def markdown(results: list[Result]) -> str:
     blocks = [f"# {title(results, 'source-val and last', 'frame and video')}"]
     for selection in dict.fromkeys(result.evaluation.selection for result in results):
         for level in ("frame", "video"):
-            lines = ["| " + " | ".join(headers(results)) + " |", "|" + " --- |" * len(headers(results))]
-            lines += ["| " + " | ".join(row_texts(row)) + " |" for row in table(results, selection, level)]
-            blocks += [f"## Selection {selection}, {level} level", "\n".join(lines)]
-    blocks += ["## Legend", "\n".join(f"- {line}" for line in legend(results))]
+            rows = [headers(results), *(row_texts(row) for row in table(results, selection, level))]
+            blocks += [f"## Selection {selection}, {level} level", _markdown(rows)]
+    blocks += ["## Operating points and attack types, frame level", _markdown(_points(results))]
+    blocks += ["## Legend", "\n".join(f"- {line}" for line in legend(results, ("frame", "video")))]
     return "\n\n".join(blocks) + "\n"
+
+
+def _points(results: list[Result]) -> list[list[str]]:
+    """Where each result's headline threshold lies, and what it does to each attack type."""
+    rows = [["split", "condition", "seed", "selection", "threshold", "gap", "validation EER", "APCER by attack type"]]
+    for result in results:
+        e, level = result.evaluation, result.metrics["levels"]["frame"]
+        point = level["policies"][result.headline.policy]
+        attacks = [f"{name} {100 * rate['value']:.1f}" for name, rate in point["apcer_per_attack"].items()]
+        numbers = [_number(point["threshold"]), _number(point["gap"]), _number(level["validation"]["eer"], 100)]
+        rows.append([e.split, e.condition, str(e.seed), e.selection, *numbers, ", ".join(attacks)])
+    return rows
+
+
+def _number(value: float | None, scale: float = 1) -> str:
+    return "n/a" if value is None else f"{scale * value:.4g}"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    """A Markdown table; the first row is the header."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from filelock import FileLock
+from safetensors.torch import load_file, save
 
 from fasbench import metrics
 from fasbench.config import Config, OptimConfig
 from fasbench.data.loading import Rows, epoch_order, train_batch
+from fasbench.data.sample import Batch
 from fasbench.errors import FasbenchError
 from fasbench.method import Method
 from fasbench.resources import sha256_file, write_json
 from fasbench.scoring import score_rows
-from fasbench.seeding import numpy_generator, seed_torch, torch_generator
+from fasbench.seeding import numpy_generator, seed_everything, torch_generator
 
 TRAINING_VERSION = 1  # raise it when a change of this file or of the loading changes what is learnt
 Report = Callable[[dict[str, Any]], None]
@@ -80,8 +82,14 @@ def train(task: Task, accelerator: Accelerator, report: Report) -> State:
     Raises:
         FasbenchError: the loss is not finite, or nothing is trained.
     """
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(task.folder / ".lock"):  # a second run of the same training waits, and finds it done
+        return _train(task, accelerator, report)
+
+
+def _train(task: Task, accelerator: Accelerator, report: Report) -> State:
     config, folder = task.config, task.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    stored = stored_names(task.method)
     method = accelerator.prepare_model(task.method)
     groups = [{**group, "params": list(group["params"])} for group in method.parameter_groups()]
     if not any(len(group["params"]) for group in groups):
@@ -110,7 +118,7 @@ def train(task: Task, accelerator: Accelerator, report: Report) -> State:
             state.history.append(entry)
             state.epoch = epoch + 1
             state.seconds += time.perf_counter() - started
-            _save(state, method, optimizer, folder)
+            _save(state, method, stored, optimizer, folder)
             note({"event": "epoch", "epoch": epoch + 1, "of": config.train.epochs, **entry})
     return state
 
@@ -133,25 +141,20 @@ def _train_epoch(
     waited, started = 0.0, time.perf_counter()
     for step, positions in enumerate(order):
         number = epoch * steps + step
-        seed_torch(task.seed, "step", epoch, step)
+        seed_everything(task.seed, "step", epoch, step)
+        if accelerator.device.type == "cuda":
+            torch.cuda.synchronize()  # or the step before would count as waiting for data
         before = time.perf_counter()
         augmentation = (config.augment, torch_generator(task.seed, "augment", epoch, step))
         batch = train_batch(task.train, positions, task.sources, config.model, augmentation, accelerator.device)
         waited += time.perf_counter() - before
-        with accelerator.autocast():
-            losses = method.loss(batch)
-        if not torch.isfinite(losses["total"].detach()).all():
-            values = {name: float(value.detach()) for name, value in losses.items()}
-            raise FasbenchError(
-                f"the loss is not finite at epoch {epoch + 1}, step {step}: {values}. Try a lower optim.lr"
-            )
+        lr = config.optim.lr * lr_factor(config.optim, number, total_steps)
         for group, described in zip(optimizer.param_groups, groups, strict=True):
-            group["lr"] = (
-                config.optim.lr * described.get("lr_scale", 1.0) * lr_factor(config.optim, number, total_steps)
-            )
-        optimizer.zero_grad(set_to_none=True)
-        method.backward(losses, accelerator)
-        optimizer.step()
+            group["lr"] = lr * described.get("lr_scale", 1.0)
+        try:
+            losses = train_step(method, batch, optimizer, accelerator)
+        except NotFinite as error:
+            raise FasbenchError(f"{error} at epoch {epoch + 1}, step {step}. Try a lower optim.lr") from None
         method.on_step_end(number)
         if (step + 1) % 10 == 0 or step + 1 == steps:
             elapsed = time.perf_counter() - started
@@ -162,11 +165,36 @@ def _train_epoch(
                     "step": step + 1,
                     "of": steps,
                     "epochs": config.train.epochs,
-                    "losses": {name: float(value.detach()) for name, value in losses.items()},
+                    "losses": {name: float(value) for name, value in losses.items()},
                     "samples_per_second": (step + 1) * config.train.batch_size / elapsed,
                     "data_wait": waited / elapsed,
                 }
             )
+
+
+class NotFinite(FasbenchError):
+    """The loss is NaN or infinite."""
+
+
+def train_step(
+    method: Method, batch: Batch, optimizer: torch.optim.Optimizer, accelerator: Accelerator
+) -> dict[str, torch.Tensor]:
+    """One step of the optimiser on a batch; returns the losses, detached.
+
+    Raises:
+        NotFinite: before any weight is touched.
+    """
+    with accelerator.autocast():
+        losses = method.loss(batch)
+    if "total" not in losses:
+        raise FasbenchError(f"{type(method).__name__}.loss returned no 'total'. Try: fasbench check method")
+    detached = {name: value.detach() for name, value in losses.items()}
+    if not torch.isfinite(detached["total"]).all():
+        raise NotFinite(f"the loss is not finite: { ({name: float(value) for name, value in detached.items()}) }")
+    optimizer.zero_grad(set_to_none=True)
+    method.backward(losses, accelerator)
+    optimizer.step()
+    return detached
 
 
 def make_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
@@ -209,27 +237,29 @@ def validation_entry(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]
 
 
 def _weights_file(epoch: int) -> str:
-    return f"weights-{epoch}.safetensors"
+    return f"weights-{epoch + 1}.safetensors"  # named from 1, as in tables
 
 
 def _optimizer_file(epochs_done: int) -> str:
     return f"optimizer-{epochs_done}.pt"
 
 
-def trained_tensors(method: Method) -> dict[str, torch.Tensor]:
-    """Trainable parameters and buffers: what a checkpoint holds. Frozen weights are rebuilt, not stored."""
-    frozen = {name for name, parameter in method.named_parameters() if not parameter.requires_grad}
-    return {
-        name: value.detach().cpu().contiguous().clone()
-        for name, value in method.state_dict().items()
-        if name not in frozen
-    }
+def stored_names(method: Method) -> list[str]:
+    """What a checkpoint of a freshly built method holds: buffers, and the parameters that are or will be trained.
+
+    Frozen weights are not stored: they are built again, and the training key holds their hash.
+    """
+    grouped = {id(parameter) for group in method.parameter_groups() for parameter in group["params"]}
+    frozen = {n for n, p in method.named_parameters() if not p.requires_grad and id(p) not in grouped}
+    return [name for name in method.state_dict() if name not in frozen]
 
 
-def _save(state: State, method: Method, optimizer: Any, folder: Path) -> None:
+def _save(state: State, method: Method, stored: list[str], optimizer: Any, folder: Path) -> None:
     """Last and best epoch; older files go only after the state that no longer names them is on disk."""
     last = state.epoch - 1
-    save_file(trained_tensors(method), folder / _weights_file(last))
+    tensors = method.state_dict()
+    kept = {name: tensors[name].cpu().contiguous().clone() for name in stored}
+    (folder / _weights_file(last)).write_bytes(save(kept))  # save_file would hide it from the rest of a group
     torch.save(optimizer.state_dict(), folder / _optimizer_file(state.epoch))
     names = {_weights_file(last), _weights_file(state.best), _optimizer_file(state.epoch)}
     state.files = {name: sha256_file(folder / name) for name in sorted(names)}
@@ -241,8 +271,9 @@ def _save(state: State, method: Method, optimizer: Any, folder: Path) -> None:
 
 def load_weights(method: Method, folder: Path, epoch: int) -> None:
     """Load the checkpoint of `epoch` (from 0) into a freshly built method."""
-    saved, own = load_file(folder / _weights_file(epoch)), trained_tensors(method)
-    wrong = sorted(name for name in saved.keys() | own.keys() if name not in saved or name not in own)
+    saved, tensors = load_file(folder / _weights_file(epoch)), method.state_dict()
+    own = {name: tensors[name] for name in stored_names(method)}
+    wrong = sorted(saved.keys() ^ own.keys())
     wrong += sorted(name for name in saved.keys() & own.keys() if saved[name].shape != own[name].shape)
     if wrong:
         raise FasbenchError(f"{folder}: the checkpoint does not fit the method, e.g. {', '.join(wrong[:5])}")

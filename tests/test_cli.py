@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -78,7 +79,9 @@ def test_dry_run_says_what_is_done_and_trains_nothing(tiny_protocol, linear_meth
 def test_json_is_on_standard_output_and_progress_is_not(tiny_protocol, linear_method, tmp_path):
     command = ["run", "-m", linear_method, "-p", f"{tiny_protocol}/lm-k/full", "--device", "cpu", "--json", *QUICK]
     result = fasbench(*command, cwd=tmp_path)
-    records = json.loads(result.stdout)
+    (outcome,) = json.loads(result.stdout)
+    assert outcome["protocol"] == "test/tiny@1" and outcome["skipped"] is None
+    records = outcome["results"]
     assert [r["evaluation"]["selection"] for r in records] == ["source-val", "last"]
     assert "val EER" in result.stderr
 
@@ -91,3 +94,59 @@ def test_check_method_fails_with_the_clause_that_is_broken(linear_method, tmp_pa
     assert result.returncode == 4
     assert "FAIL  score gives one finite float64" in result.stdout and "See live_probability" in result.stdout
     assert "ok    ten steps on one batch lower its loss" in result.stdout
+
+
+def test_an_interrupted_run_says_that_it_can_go_on(tiny_protocol, linear_method, tmp_path):
+    command = ["run", "-m", linear_method, "-p", f"{tiny_protocol}/lm-k/full", "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fasbench", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "epoch 1/20" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert "The same command goes on from the last finished epoch." in rest and "Traceback" not in rest
+    result = fasbench(*command, "--set", "train.epochs=20", cwd=tmp_path)
+    assert result.returncode == 0 and "epoch 1/20" not in result.stderr and "epoch 20/20" in result.stderr
+
+
+def test_two_runs_of_the_same_training_at_once_train_it_once(tiny_protocol, linear_method, tmp_path):
+    command = ["run", "-m", linear_method, "-p", f"{tiny_protocol}/lm-k/full", "--device", "cpu"]
+    start = [sys.executable, "-m", "fasbench", *command]
+    both = [subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    first, second = (process.communicate(timeout=120)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0] and first == second
+    (log,) = (tmp_path / "runs/trainings").glob("*/log.jsonl")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_an_output_folder_that_cannot_be_made_is_an_error_without_a_traceback(
+    where, tiny_protocol, linear_method, tmp_path
+):
+    (tmp_path / "file").write_text("in the way")
+    command = [
+        "run",
+        "-m",
+        linear_method,
+        "-p",
+        f"{tiny_protocol}/lm-k/full",
+        "--device",
+        "cpu",
+        "--out",
+        where,
+        *QUICK,
+    ]
+    result = fasbench(*command, cwd=tmp_path)
+    assert result.returncode == 4 and "Traceback" not in result.stderr and "file" in result.stderr
+
+
+def test_a_method_file_that_cannot_be_imported_says_why(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("import torch\nclass Broken(\n")
+    result = fasbench("check", "method", f"{path}:Broken")
+    assert result.returncode == 2 and "cannot be imported: SyntaxError" in result.stderr

@@ -1,6 +1,7 @@
 """The contract: the smallest method passes it, and each way to break a clause is found and named."""
 
 import itertools
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,12 @@ from fasbench.contract import check_method
 from fasbench.method import Method, live_probability
 from fasbench.registry import MethodEntry, find_method
 
-CONFIG, BUILDS, BACKWARD, LOSS, LEARNS, GRADIENTS, SCORE, BATCH, STATE, MISSING = CLAUSES = (
+CONFIG, BUILDS, BACKWARD, LOSS, REPEATS, LEARNS, GRADIENTS, SCORE, BATCH, STATE, MISSING = CLAUSES = (
     "config.yaml is valid for the presets `paper` and `tiny`, and the fidelity is one the method knows",
     "it builds, and builds the same weights again from the same seed",
     "custom_backward is True exactly when backward is overridden",
     "loss returns finite scalars with a `total`",
+    "the same steps from the same seed give the same weights, also after scoring in between",
     "ten steps on one batch lower its loss",
     "every trainable parameter gets a gradient within three steps",
     "score gives one finite float64 in [0, 1] a sample, twice the same, and needs no gradient",
@@ -137,6 +139,28 @@ def nan_part(linear):
             return {**super().loss(batch), "part": torch.tensor(float("nan"))}
 
     return NanPart
+
+
+def draws_from_the_system(linear):
+    class Draws(linear):
+        def loss(self, batch):
+            return {"total": super().loss(batch)["total"] * (1 + random.SystemRandom().random() / 100)}
+
+    return Draws
+
+
+def keeps_state_of_scoring(linear):
+    class Counts(linear):
+        scored = 0
+
+        def score(self, inputs):
+            self.scored += 1
+            return super().score(inputs)
+
+        def loss(self, batch):
+            return {"total": super().loss(batch)["total"] * (1 + self.scored)}
+
+    return Counts
 
 
 def nan_total(linear):
@@ -281,7 +305,8 @@ def skips_silently(linear):
 @pytest.mark.parametrize(
     ("make", "clause", "problem"),
     [
-        (unseeded, BUILDS, "different weights from one seed: head.bias"),
+        (draws_from_the_system, REPEATS, "head.weight, head.bias differ"),
+        (keeps_state_of_scoring, REPEATS, "Keep no state of scoring"),
         (undeclared, BACKWARD, "backward is overridden, custom_backward is False"),
         (declared_only, BACKWARD, "backward is not overridden, custom_backward is True"),
         (nan_part, LOSS, "'part' is nan, expected one finite number"),
@@ -308,7 +333,7 @@ def test_a_method_that_breaks_one_clause_is_told_that_one(linear, make, clause, 
     [
         (no_total, LOSS, "no 'total' among ['ce']"),
         (nan_total, LOSS, "'total' is nan, expected one finite number"),
-        (nan_total, LEARNS, "total loss nan before, nan after 10 steps"),
+        (nan_total, LEARNS, "the loss is not finite: {'total': nan}"),
         (float32_score, SCORE, "returned torch.float32 (16,), expected float64 (16,). See live_probability"),
         (logit_score, SCORE, "expected values in [0, 1]"),
         (draws_in_eval, SCORE, "draw nothing in eval mode"),
@@ -332,7 +357,7 @@ def test_every_clause_has_a_broken_method():
         )
         for mark in test.pytestmark
     ]
-    assert {case[1] for mark in marks for case in mark.args[1]} == set(CLAUSES) - {CONFIG}
+    assert {case[1] for mark in marks for case in mark.args[1]} == set(CLAUSES) - {CONFIG, BUILDS}  # which have tests of their own
 
 
 def test_a_method_that_needs_all_modalities_may_skip_with_a_reason(linear):
@@ -357,6 +382,12 @@ def test_what_survives_the_training_may_be_a_buffer(linear):
             return super().score(inputs) ** (1 + self.steps)
 
     assert check(Counted) == {}
+
+
+def test_weights_that_are_not_drawn_from_the_seed_are_noticed(linear):
+    broken = check(unseeded(linear))
+    assert broken[BUILDS].startswith("different weights from one seed: head.bias")
+    assert set(broken) == {BUILDS, REPEATS}
 
 
 def test_a_class_that_cannot_be_built_is_reported_clause_by_clause(linear):

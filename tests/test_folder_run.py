@@ -99,7 +99,8 @@ def test_a_user_s_folder_trains_and_is_evaluated(lab):
     settings = ["--set", "train.epochs=4", "--set", "train.steps_per_epoch=10", "--set", "train.batch_size=16"]
     run = fasbench("run", "-m", "erm", "-p", "./mine.yaml", "--device", "cpu", "--json", *settings, cwd=folder)
     assert run.returncode == 0, run.stderr
-    results = {(r["evaluation"]["condition"], r["evaluation"]["selection"]): r for r in json.loads(run.stdout)}
+    (outcome,) = json.loads(run.stdout)
+    results = {(r["evaluation"]["condition"], r["evaluation"]["selection"]): r for r in outcome["results"]}
     full = results["full", "source-val"]["metrics"]["levels"]["frame"]
     assert full["counts"]["live"] == full["counts"]["attack"] == 12
     assert full["auc"] > 0.9  # flat, infrared-dark prints are easy to tell
@@ -134,7 +135,7 @@ def test_a_subject_in_train_and_test_is_a_leak_unless_documented(tmp_path, permi
             row["subject"] = "s0"
     write_csv(tmp_path / "lab.csv", rows)
     if permitted:
-        issue = "known_issues: [{id: twins, text: s0 was recorded twice, permits: subject}]\n"
+        issue = "known_issues: [{id: twins, text: s0 was recorded twice, permits: {subject: [lab/s0]}}]\n"
         (tmp_path / "mine.yaml").write_text(PROTOCOL + issue)
     run = fasbench("run", "-m", "erm", "-p", "mine.yaml", "--device", "cpu", "--dry-run", cwd=tmp_path)
     if permitted:
@@ -142,7 +143,7 @@ def test_a_subject_in_train_and_test_is_a_leak_unless_documented(tmp_path, permi
     else:
         assert run.returncode == 3
         assert "leak: 1 subject(s) in both train and test, e.g. 'lab/s0'" in run.stderr
-        assert "permits: subject" in run.stderr
+        assert "permits: {subject: [lab/s0, ...]}" in run.stderr
 
 
 def test_prepare_takes_the_csv_or_the_protocol(tmp_path):

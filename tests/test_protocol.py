@@ -97,7 +97,7 @@ def test_a_sound_file_is_read(write):
     assert str(protocol) == "test/one@1"
     assert protocol.conditions["no-ir"] == Condition(absent=("ir",), validation="same")
     assert (protocol.preset, protocol.training, protocol.known_issues) == ("paper", {}, ())
-    assert (protocol.headline.metric, protocol.headline.policy) == ("hter", "source-eer")
+    assert (protocol.headline.level, protocol.headline.policy) == ("frame", "source-eer")
     assert protocol.datasets["synth-k"].synthetic
     assert not protocol.datasets["mine"].synthetic
 
@@ -162,7 +162,7 @@ CHANGES = {
     "condition": ("absent: [ir]", "absent: [ir], validation: full"),
     "training rule": ("title: a test", "title: a test\ntraining: {train: {epochs: 3}}"),
     "known issue": ("title: a test", "title: a test\nknown_issues: [{id: x, text: y}]"),
-    "headline": ("title: a test", "title: a test\nheadline: {metric: auc}"),
+    "headline": ("title: a test", "title: a test\nheadline: {level: video}"),
 }
 
 

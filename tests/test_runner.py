@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from fasbench import metrics, training
 from fasbench.errors import ConfigError, FasbenchError
@@ -57,7 +58,7 @@ def test_a_run_writes_scores_results_and_a_report_for_every_split_condition_and_
                 assert (outcome.plan.folder / "scores" / place.with_suffix(".parquet")).is_file()
                 assert read_result(outcome.plan.folder / "results" / place.with_suffix(".json"))
     report = (outcome.plan.folder / "report.md").read_text()
-    assert "SYNTHETIC DATA" in report and "| mean |" in report and "oracle, never ranked" in report
+    assert "SYNTHETIC DATA" in report and "| mean of 2 |" in report and "oracle, never ranked" in report
 
 
 def test_the_result_is_what_the_metrics_say_of_the_stored_scores(tiny):
@@ -155,6 +156,70 @@ def test_the_method_s_source_is_part_of_the_training_key(tiny, tmp_path):
     assert key(source) != key(source + "\n# changed\n")
 
 
+def test_two_classes_of_one_file_never_share_a_training(tiny, tmp_path):
+    path = tmp_path / "two.py"
+    flipped = """
+
+class Flipped(Linear):
+    def loss(self, batch):
+        return {"total": F.cross_entropy(self.logits(batch.inputs), 1 - batch.label)}
+"""
+    path.write_text(Path(tiny.method.rpartition(":")[0]).read_text() + flipped)
+    one = replace(tiny, protocol=f"{tiny.protocol}/lm-k/full")
+    log = Log()
+    straight, inverse = (run(replace(one, method=f"{path}:{name}"), log)[0] for name in ("Linear", "Flipped"))
+    assert log.trained == [("lm-k", 0)] * 2
+    assert straight.results[0].provenance.training_key != inverse.results[0].provenance.training_key
+
+
+def test_layers_that_are_thawed_on_the_way_are_stored_and_restored(tiny, tmp_path):
+    path = tmp_path / "staged.py"
+    staged = """
+
+class Staged(Linear):
+    def __init__(self, config, sources):
+        super().__init__(config, sources)
+        self.scale = nn.Parameter(torch.ones(()), requires_grad=False)
+
+    def parameter_groups(self):
+        return [{"params": list(self.head.parameters())}, {"params": [self.scale], "lr_scale": 100}]
+
+    def on_epoch_start(self, epoch):
+        self.scale.requires_grad_(epoch > 0)
+
+    def logits(self, inputs):
+        return super().logits(inputs) * self.scale
+"""
+    path.write_text(Path(tiny.method.rpartition(":")[0]).read_text() + staged)
+    (outcome,) = run(replace(tiny, method=f"{path}:Staged", protocol=f"{tiny.protocol}/lm-k/full"))
+    weights = load_file(outcome.plan.trainings[0].folder / "weights-3.safetensors")
+    assert weights["scale"] != 1
+    assert len(outcome.results) == 2
+
+
+def test_the_report_leaves_out_what_may_not_share_its_table(tiny, tmp_path):
+    """Results of another method source, and files that were edited, are not repeated and not shown."""
+    path = tmp_path / "changing.py"
+    source = Path(tiny.method.rpartition(":")[0]).read_text()
+    path.write_text(source)
+    own = replace(tiny, method=f"{path}:Linear")
+    (before,) = run(replace(own, protocol=f"{tiny.protocol}/lm-k/full"))
+    path.write_text(source + "\n# another version\n")
+    (after,) = run(replace(own, protocol=f"{tiny.protocol}/kl-m/full"))
+    assert after.plan.folder == before.plan.folder
+    report = (after.plan.folder / "report.md").read_text()
+    assert "| kl-m |" in report and "| lm-k |" not in report and "mean of" not in report
+    (after.plan.folder / "results/kl-m/full/seed-0/last.json").write_text("{}")
+    run(replace(own, protocol=f"{tiny.protocol}/lm-k/full"))
+    report = (after.plan.folder / "report.md").read_text()
+    assert "| lm-k | full | 0 | last |" in report and "| kl-m | full | 0 | last |" not in report
+
+
+def test_changed_settings_are_named_in_the_report(tiny):
+    (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full"))
+    assert "Preset tiny with train.epochs=3, " in (outcome.plan.folder / "report.md").read_text()
+
+
 def test_seeds_train_separately_and_the_table_shows_their_spread(tiny):
     (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full", seeds=(0, 1)))
     assert {r.evaluation.seed for r in outcome.results} == {0, 1}
@@ -215,7 +280,7 @@ def test_a_method_s_reason_to_skip_is_reported_and_nothing_is_trained(tiny, tmp_
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_with_its_values(tiny):
-    with pytest.raises(FasbenchError, match=r"not finite at epoch 1.*optim\.lr"):
+    with pytest.raises(FasbenchError, match=r"not finite: .* at epoch 1, .*optim\.lr"):
         run(replace(tiny, sets=(*QUICK, "optim.name=sgd", "optim.lr=1e38")))
 
 
@@ -229,5 +294,5 @@ def test_counts_that_differ_from_the_protocol_are_refused(tiny, tiny_protocol):
         "synth-k: {size: tiny}", "synth-k: {size: tiny, expect: {test: {rows: 4800, live: 1200, attack: 3600}}}"
     )
     tiny_protocol.write_text(text)
-    with pytest.raises(FasbenchError, match=r"synth-k/test: 4,800 rows expected, 30 found"):
+    with pytest.raises(FasbenchError, match=r"synth-k/test: rows expected 4800, found 30"):
         run(tiny)

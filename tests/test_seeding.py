@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fasbench.seeding import PURPOSES, derive, numpy_generator, seed_torch, torch_generator
+from fasbench.seeding import PURPOSES, derive, numpy_generator, seed_everything, torch_generator
 
 
 def test_seeds_differ_by_seed_purpose_epoch_and_step():
@@ -46,7 +46,7 @@ def test_an_unknown_purpose_is_an_error():
     [
         lambda *where: numpy_generator(*where).random(4),
         lambda *where: torch.rand(4, generator=torch_generator(*where)).numpy(),
-        lambda *where: (seed_torch(*where), torch.rand(4).numpy())[1],
+        lambda *where: (seed_everything(*where), torch.rand(4).numpy())[1],
     ],
     ids=["numpy", "torch", "global"],
 )

@@ -12,12 +12,14 @@ from fasbench.scorefile import ScoreMeta
 
 def result(split: str, seed: int, hter: float, condition: str = "full", tpr: float | None = 0.5, **fields) -> Result:
     """A result with HTER as given; only what a table reads is filled in."""
-    rates = {"hter": hter, "apcer": hter, "bpcer": hter, "warnings": []}
+    rates = {"hter": hter, "apcer": hter, "bpcer": hter, "warnings": [], "threshold": 0.25, "gap": None}
+    rates["apcer_per_attack"] = {"print": {"value": 0.5}, "replay": {"value": 0.0}}
     level = {
         "counts": {"live": 10, "attack": 40},
         "auc": 1 - hter,
         "tpr_at_fpr": {"1%": {"value": tpr, "coarse": True, "reason": None if tpr else "40 attacks, 100 needed"}},
         "policies": dict.fromkeys(("source-eer", "source-bpcer@1%", "fixed@0.5", "test-eer"), rates),
+        "validation": {"eer": 0.125},
         "warnings": [],
     }
     meta = ScoreMeta(
@@ -52,20 +54,20 @@ def test_seeds_give_mean_and_sample_deviation():
 def test_the_mean_over_splits_is_taken_seed_by_seed():
     results = [result("a", 0, 0.10), result("a", 1, 0.20), result("b", 0, 0.30), result("b", 1, 0.20)]
     mean = texts(results)[-1]
-    assert mean[:2] == ["mean", "full"]
+    assert mean[:2] == ["mean of 2", "full"]
     assert mean[2] == "20.00 ± 0.00"  # seed 0: (10 + 30) / 2, seed 1: (20 + 20) / 2
 
 
 def test_conditions_are_averaged_apart_and_a_single_split_has_no_mean():
     results = [result("a", 0, 0.1), result("b", 0, 0.3), result("a", 0, 0.5, condition="no-ir")]
-    assert [row[:3] for row in texts(results)][-1] == ["mean", "full", "20.00"]
-    assert sum(row[0] == "mean" for row in texts(results)) == 1
+    assert [row[:3] for row in texts(results)][-1] == ["mean of 2", "full", "20.00"]
+    assert sum(row[0].startswith("mean") for row in texts(results)) == 1
 
 
 def test_what_cannot_be_measured_is_na_with_the_reason_and_spoils_the_mean():
     results = [result("a", 0, 0.1, tpr=None), result("b", 0, 0.3)]
     assert [row[6] for row in texts(results)] == ["n/a", "50.00", "n/a"]
-    assert "n/a: TPR@1% of a, frame level: 40 attacks, 100 needed." in summary.legend(results)
+    assert "n/a: TPR@1% of a, frame level: 40 attacks, 100 needed." in summary.legend(results, ("frame",))
 
 
 @pytest.mark.parametrize(
@@ -81,11 +83,12 @@ def test_the_title_carries_the_marks(fields, text):
 
 def test_the_protocol_s_policy_is_the_one_shown_and_explained():
     results = [result("a", 0, 0.1, headline=Headline(policy="source-bpcer@1%"))]
-    legend = "\n".join(summary.legend(results))
+    legend = "\n".join(summary.legend(results, ("frame",)))
     assert "at the source-bpcer@1% threshold" in legend and "source-eer" not in legend
 
 
 def test_the_report_holds_both_levels_and_the_legend():
     report = summary.markdown([result("a", 0, 0.1)])
     assert "## Selection last, frame level" in report and "## Selection last, video level" in report
-    assert "TPR@1% is coarse for a" in report
+    assert "TPR@1% is coarse for a: 1 % of the attacks are fewer than 10." in report
+    assert "| a | full | 0 | last | 0.25 | n/a | 12.5 | print 50.0, replay 0.0 |" in report

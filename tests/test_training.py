@@ -10,12 +10,12 @@ from torch import nn
 from fasbench import training
 from fasbench.config import Config, ModelConfig, OptimConfig, TrainConfig
 from fasbench.data.catalog import open_stores
-from fasbench.data.loading import open_split
+from fasbench.data.splits import open_split
 from fasbench.device import make_accelerator
 from fasbench.errors import FasbenchError
 from fasbench.protocol import load_protocol
 from fasbench.registry import find_method
-from fasbench.seeding import seed_torch
+from fasbench.seeding import seed_everything
 
 EPOCHS, STEPS, BATCH = 3, 12, 4
 
@@ -23,7 +23,7 @@ EPOCHS, STEPS, BATCH = 3, 12, 4
 @pytest.fixture
 def split(tiny_protocol, data_root):
     protocol = load_protocol(tiny_protocol)
-    return open_split(protocol, "lm-k", open_stores(protocol, protocol.datasets_of(["lm-k"]), data_root))
+    return open_split(protocol, "lm-k", ["full"], open_stores(protocol, protocol.datasets_of(["lm-k"]), data_root))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def make_task(split, tmp_path):
             optim=OptimConfig(**{"lr": 1e-3, **optim}),
             train=TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS, batch_size=BATCH),
         )
-        seed_torch(0, "weights")
+        seed_everything(0, "weights")
         method = kind(config.model, split.sources)
         return training.Task(method, config, split.train, split.validation, split.sources, 0, tmp_path / folder)
 
@@ -232,7 +232,7 @@ def with_frozen(linear):
 def test_a_checkpoint_holds_what_is_trained_and_buffers_but_nothing_frozen(with_frozen, make_task):
     task = make_task(with_frozen)
     run(task)
-    tensors = load_file(task.folder / f"weights-{EPOCHS - 1}.safetensors")
+    tensors = load_file(task.folder / f"weights-{EPOCHS}.safetensors")
     assert set(tensors) == {"head.weight", "head.bias", "steps"}
     assert torch.equal(tensors["head.weight"], task.method.head.weight) and tensors["steps"] == EPOCHS * STEPS
 
@@ -257,8 +257,8 @@ def test_only_the_last_and_the_best_epoch_stay(linear, make_task, monkeypatch, e
     monkeypatch.setattr(training, "validation_entry", lambda scores, labels: next(entries))
     task = make_task(linear)
     state = run(task)
-    files = {*(f"weights-{epoch}.safetensors" for epoch in weights), "optimizer-3.pt"}
-    assert {path.name for path in task.folder.iterdir()} == files | {"state.json", "log.jsonl"}
+    files = {*(f"weights-{epoch + 1}.safetensors" for epoch in weights), "optimizer-3.pt"}
+    assert {path.name for path in task.folder.iterdir()} == files | {"state.json", "log.jsonl", ".lock"}
     assert set(state.files) == files
     assert training.read_state(task.folder) == state
 
@@ -269,7 +269,7 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["weights-2.safetensors", "optimizer-3.pt"])
+@pytest.mark.parametrize("name", ["weights-3.safetensors", "optimizer-3.pt"])
 @pytest.mark.parametrize(
     "damage",
     [flip_a_bit, lambda path: path.write_bytes(path.read_bytes()[:-1]), lambda path: path.unlink()],
@@ -292,7 +292,7 @@ def test_a_state_that_is_none_is_none(tmp_path, text):
 def test_a_damaged_training_starts_again_and_ends_the_same(linear, make_task):
     task = make_task(linear)
     first = run(task)
-    flip_a_bit(task.folder / "weights-2.safetensors")
+    flip_a_bit(task.folder / "weights-3.safetensors")
     again = make_task(linear)
     assert run(again).history == first.history
     assert torch.equal(again.method.head.weight, task.method.head.weight)

@@ -128,7 +128,8 @@ def test_the_installed_command_lists_what_is_bundled(installed, tmp_path):
 def test_the_installed_command_runs_a_protocol_file(installed, tiny_protocol, tmp_path):
     sets = [argument for setting in QUICK for argument in ("--set", setting)]
     command = ["run", "-m", "erm", "-p", f"{tiny_protocol.name}/lm-k/full", "--device", "cpu", "--json", *sets]
-    results = json.loads(call(installed / "fasbench", *command, cwd=tmp_path))
+    (outcome,) = json.loads(call(installed / "fasbench", *command, cwd=tmp_path))
+    results = outcome["results"]
     assert [result["evaluation"]["selection"] for result in results] == ["source-val", "last"]
     for result in results:
         assert result["evaluation"]["protocol"] == "test/tiny"

@@ -57,9 +57,8 @@ def main() -> None:
         _fail(error, EXIT_DATA)
     except FasbenchError as error:
         _fail(error, EXIT_FAILED)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. Run the same command again: it goes on from the last finished epoch.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:  # a full disk, a folder that cannot be written
+        _fail(error, EXIT_FAILED)
 
 
 def _fail(error: Exception, code: int) -> None:

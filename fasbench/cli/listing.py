@@ -6,7 +6,9 @@ import typer
 
 from fasbench.cli import app
 
-listing = typer.Typer(no_args_is_help=True, help="List methods, protocols or data sets.", rich_markup_mode=None)
+listing = typer.Typer(
+    no_args_is_help=True, help="List methods, protocols, data sets or attacks.", rich_markup_mode=None
+)
 app.add_typer(listing, name="list")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -57,6 +56,9 @@ class ProgressReporter(Reporter):
         where = f"{plan.entry.name} on {plan.protocol}/{planned.split}, seed {planned.seed}"
         self.console.print(f"{where}: {counts}; training {planned.key}", highlight=False, soft_wrap=True)
 
+    def training_kept(self, planned: Planned) -> None:
+        self.console.print(f"training {planned.key}: complete, not repeated", highlight=False)
+
     def training_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "epoch":
             self.validation = f"val EER {100 * event['eer']:.1f}% AUC {100 * event['auc']:.1f}%"
@@ -87,11 +89,12 @@ def print_outcomes(outcomes: list[Outcome], console: Console) -> None:
         for number, header in enumerate(summary.headers(results)):
             table.add_column(header, justify="left" if number < 2 else "right", no_wrap=True)
         for row in summary.table(results, headline.selection, headline.level):
-            table.add_row(*summary.row_texts(row), style="bold" if row.split == "mean" else None)
+            table.add_row(*summary.row_texts(row), style="bold" if row.split.startswith("mean of ") else None)
+        console.width = max(console.width, console.measure(table).maximum)  # cropped numbers are worse than long lines
         console.print(table)
         console.print()
-        for line in summary.legend(results):
-            console.print(Padding(line, (0, 0, 0, 2)), highlight=False)
+        for line in summary.legend(results, (headline.level,)):
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
         report = outcome.plan.folder / "report.md"
         console.print(
             f"Report (last epoch, video level, all policies in results/): {report}", highlight=False, soft_wrap=True

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fasbench.cli import app
+from fasbench.cli import EXIT_INTERRUPTED, app
 from fasbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fasbench.runner import Outcome
 
 
 @app.command()
@@ -23,13 +27,15 @@ def run(
     preset: str | None = typer.Option(None, help="The method's preset; the protocol says which by default."),
     sets: list[str] = typer.Option([], "--set", help="Override a setting: --set optim.lr=1e-4. Repeatable."),
     seeds: str = typer.Option("0", help="Seeds, e.g. 0 or 0,1,2."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
     precision: str | None = typer.Option(None, help="Training precision: auto, fp32 or bf16. Scores are always fp32."),
     out: Path = typer.Option(Path("runs"), help="Where trainings, scores and results go."),
     limit_videos: int | None = typer.Option(
         None, min=1, help="Use only the first N videos of each data set and class: a partial run, never ranked."
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done and what is done already."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Train nothing: prepare the data, show what would be done and what is done."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the results as JSON on standard output."),
 ) -> None:
     """Train, score and evaluate a method on a protocol. What is complete is not repeated."""
@@ -54,17 +60,27 @@ def run(
         if dry_run:
             plans = make_plans(request, reporter.preparing)
         else:
-            outcomes = run_request(request, reporter)
+            try:
+                outcomes = run_request(request, reporter)
+            except KeyboardInterrupt:
+                reporter.console.print("Interrupted. The same command goes on from the last finished epoch.")
+                raise typer.Exit(EXIT_INTERRUPTED) from None
     console = Console()
-    console.width = max(console.width, 100)  # a cropped number is worse than a wrapped line
     if dry_run:
         print_plan(plans, console)
     elif as_json:
-        typer.echo(
-            json.dumps([result.model_dump(mode="json") for outcome in outcomes for result in outcome.results], indent=2)
-        )
+        typer.echo(json.dumps([as_json_object(outcome) for outcome in outcomes], indent=2))
     else:
         print_outcomes(outcomes, console)
+
+
+def as_json_object(outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints of a protocol: the reason it was skipped, or its results."""
+    return {
+        "protocol": str(outcome.plan.protocol),
+        "skipped": outcome.plan.skipped,
+        "results": [result.model_dump(mode="json") for result in outcome.results],
+    }
 
 
 def _parse_seeds(text: str) -> tuple[int, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,13 +14,12 @@ from fasbench.config import AugmentConfig, ModelConfig
 from fasbench.data.augment import augment
 from fasbench.data.record import MODALITIES
 from fasbench.data.sample import Batch, Inputs
-from fasbench.errors import DataError, problem_list
-from fasbench.protocol import Part, Protocol
+from fasbench.protocol import Part
 
 if TYPE_CHECKING:
     from fasbench.data.store import Store
 
-COLUMNS = ("id", "domain", "label", "attack", "attack_fine", "subject", "unit", "video", "sha256")
+COLUMNS = ("id", "domain", "label", "attack", "subject", "unit", "video", "sha256")
 
 
 class Rows:
@@ -47,6 +44,7 @@ class Rows:
             name: np.concatenate([s.column(name)[rows] for s, rows in zip(self.stores, chosen, strict=True)])
             for name in COLUMNS
         }
+        self.present = np.concatenate([s.present[rows] for s, rows in zip(self.stores, chosen, strict=True)])  # (N, 3)
 
     def __len__(self) -> int:
         return len(self.store_row)
@@ -101,74 +99,6 @@ def _limit(store: Store, rows: np.ndarray, limit: int | None) -> np.ndarray:
     return np.sort(np.concatenate(kept))
 
 
-@dataclass(frozen=True)
-class SplitRows:
-    """The rows of a split, by role."""
-
-    train: Rows
-    validation: Rows
-    test: Rows
-    sources: tuple[str, ...]
-
-    def parts(self) -> tuple[Rows, Rows, Rows]:
-        return self.train, self.validation, self.test
-
-
-def open_split(protocol: Protocol, name: str, stores: dict[str, Store], limit_videos: int | None = None) -> SplitRows:
-    """The rows of a split, checked: counts as the protocol expects, both classes where needed, no undeclared leak.
-
-    Raises:
-        DataError: all of that is wrong, in one list.
-    """
-    split = protocol.splits[name]
-    parts = {role: split.parts(role) for role in ("train", "validation", "test")}
-    problems: list[str] = []
-    for part in sorted({part for role in parts.values() for part in role}):
-        problems += _count_problems(protocol, part, stores[part.dataset])
-    rows = {role: Rows(parts[role], stores, limit_videos) for role in parts}
-    for role in ("train", "validation"):
-        missing = {0, 1} - set(rows[role]["label"].tolist())
-        for label in sorted(missing):
-            problems.append(f"{role} has no {'bona fide' if label else 'attack'} rows: both classes are needed")
-    problems += _leaks(protocol, name, rows)
-    if problems:
-        raise DataError(problem_list(f"{protocol}/{name}: {len(problems)} problem(s)", problems))
-    return SplitRows(rows["train"], rows["validation"], rows["test"], split.sources)
-
-
-def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[str]:
-    here = store.column("split") == part.split
-    if not here.any():
-        yield f"{part.dataset} has no rows in '{part.split}'"
-    expected = protocol.datasets[part.dataset].expect.get(part.split)  # type: ignore[call-overload]
-    if expected is None:
-        return
-    labels = store.column("label")[here]
-    found = {
-        "rows": int(here.sum()),
-        "live": int((labels == 1).sum()),
-        "attack": int((labels == 0).sum()),
-        "videos": len(set(store.column("video")[here])),
-        "subjects": len(set(store.column("subject")[here])),
-    }
-    for name, number in expected.model_dump(exclude_none=True).items():
-        if found[name] != number:
-            yield f"{part.dataset}/{part.split}: {number:,} {name} expected, {found[name]:,} found"
-
-
-def _leaks(protocol: Protocol, name: str, rows: dict[str, Rows]) -> Iterator[str]:
-    """Subjects, videos or rows that stand in two roles, unless a known issue permits it."""
-    permitted = {issue.permits for issue in protocol.known_issues}
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        for key in ("subject", "video", "id"):
-            shared = sorted(set(rows[first][key]) & set(rows[second][key]))
-            if shared and key not in permitted:
-                yield (
-                    f"leak: {len(shared)} {key}(s) in both {first} and {second}, e.g. '{shared[0]}'. Separate them, or "
-                    f"document it under known_issues with 'permits: {key}'"
-                )
-
-
 def to_inputs(
     groups: list[Group],
     config: ModelConfig,
@@ -191,8 +121,8 @@ def to_inputs(
         stored[group.where] = group.present
         rgb, depth, ir = (torch.from_numpy(image).to(device) for image in (group.rgb, group.depth, group.ir))
         planes[0][where] = _resize(rgb.permute(0, 3, 1, 2).float(), size)
-        for plane, gray in zip(planes[1:], (depth, ir), strict=True):
-            plane[where] = _resize(gray[:, None].float(), size).expand(-1, 3, -1, -1)
+        planes[1][where] = _resize(depth[:, None].float(), size, nearest=True).expand(-1, 3, -1, -1)
+        planes[2][where] = _resize(ir[:, None].float(), size).expand(-1, 3, -1, -1)
     if augmentation is not None:
         planes = augment(planes, *augmentation)
     mean = 255 * torch.tensor(config.mean, device=device)[:, None, None]
@@ -206,9 +136,12 @@ def to_inputs(
     return Inputs(planes[0], planes[1], planes[2], present, black=(-mean / std).flatten().expand(3, 3))
 
 
-def _resize(image: Tensor, size: int) -> Tensor:
+def _resize(image: Tensor, size: int, nearest: bool = False) -> Tensor:
+    """Square images; nearest neighbour for depth, where a mean with a hole (0) would be a surface nobody measured."""
     if image.shape[-2:] == (size, size):
         return image
+    if nearest:
+        return F.interpolate(image, size=(size, size), mode="nearest-exact")
     return F.interpolate(image, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 

@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 
 from fasbench.config import AugmentConfig, ModelConfig
-from fasbench.data.loading import Group, Rows, epoch_order, open_split, to_inputs, train_batch
+from fasbench.data.loading import Group, Rows, epoch_order, to_inputs, train_batch
 from fasbench.data.record import MODALITIES, Record
 from fasbench.data.sources.base import Source
+from fasbench.data.splits import open_split
 from fasbench.data.store import prepare
 from fasbench.errors import DataError
-from fasbench.protocol import KnownIssue, Part, PartCounts, Protocol
+from fasbench.protocol import Condition, KnownIssue, Part, PartCounts, Protocol
 
 CPU = torch.device("cpu")
 PLAIN = ModelConfig(image_size=16, mean=(0, 0, 0), std=(1, 1, 1))
@@ -183,7 +184,9 @@ def sound_split():
 
 def test_a_sound_split_opens_with_its_roles_and_sources(tmp_path):
     stores = stores_of(tmp_path, *sound_split())
-    split = open_split(protocol(train=PartCounts(rows=2, live=1, attack=1, videos=2, subjects=2)), "a-b", stores)
+    split = open_split(
+        protocol(train=PartCounts(rows=2, live=1, attack=1, videos=2, subjects=2)), "a-b", ["full"], stores
+    )
     assert split.train["video"].tolist() == ["a/train0", "a/train1"]
     assert split.validation["video"].tolist() == ["a/validation0", "a/validation1"]
     assert split.test["video"].tolist() == ["b/v0"]
@@ -200,18 +203,18 @@ def test_all_problems_of_a_split_are_in_one_error(tmp_path):
     b = [record("b", "v0")]
     expected = PartCounts(rows=3, live=2, attack=1, videos=2, subjects=5)
     with pytest.raises(DataError) as caught:
-        open_split(protocol(train=expected), "a-b", stores_of(tmp_path, a, b))
+        open_split(protocol(train=expected), "a-b", ["full"], stores_of(tmp_path, a, b))
     assert [line.removeprefix("  - ") for line in str(caught.value).splitlines()] == [
         "t/p@2/a-b: 7 problem(s)",
-        "a/train: 3 rows expected, 2 found",
-        "a/train: 1 attack expected, 0 found",
-        "a/train: 5 subjects expected, 2 found",
+        "a/train: rows expected 3, found 2",
+        "a/train: attack expected 1, found 0",
+        "a/train: subjects expected 5, found 2",
         "b has no rows in 'test'",
         "train has no attack rows: both classes are needed",
-        "leak: 1 subject(s) in both train and validation, e.g. 'a/s-v0'. Separate them, or document it under "
-        "known_issues with 'permits: subject'",
-        "leak: 1 video(s) in both train and validation, e.g. 'a/v1'. Separate them, or document it under "
-        "known_issues with 'permits: video'",
+        "leak: 1 subject(s) in both train and validation, e.g. 'a/s-v0'. Separate them, or document them under "
+        "known_issues with 'permits: {subject: [a/s-v0, ...]}'",
+        "leak: 1 video(s) in both train and validation, e.g. 'a/v1'. Separate them, or document them under "
+        "known_issues with 'permits: {video: [a/v1, ...]}'",
     ]
 
 
@@ -221,19 +224,48 @@ def test_training_and_validation_need_both_classes_and_the_test_does_not(tmp_pat
     a, b = sound_split()
     a = [row for row in a if (row.split, row.label) != (role, label)]
     with pytest.raises(DataError, match=f"{role} has no {name} rows") as caught:
-        open_split(protocol(), "a-b", stores_of(tmp_path, a, b))
+        open_split(protocol(), "a-b", ["full"], stores_of(tmp_path, a, b))
     assert "1 problem(s)" in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["subject", "video"])
-def test_a_known_issue_permits_its_own_kind_of_leak_only(tmp_path, key):
+def test_a_known_issue_permits_what_it_names_and_nothing_else(tmp_path, key):
     a, b = sound_split()
     a[2] = replace(a[2], **{key: getattr(a[0], key)})  # validation shares it with train, both attacks
     stores = stores_of(tmp_path, a, b)
-    issues = {name: KnownIssue(id=name, text="known", permits=name) for name in ("subject", "video", "id")}
-    assert len(open_split(protocol([issues.pop(key)]), "a-b", stores).train) == 2
+    named = KnownIssue(id="named", text="known", permits={key: (getattr(a[0], key),)})
+    others = [
+        KnownIssue(id="other-value", text="known", permits={key: ("a/somebody-else",)}),
+        KnownIssue(id="other-kind", text="known", permits={"id": (getattr(a[0], key),)}),
+    ]
+    assert len(open_split(protocol([named]), "a-b", ["full"], stores).train) == 2
     with pytest.raises(DataError, match=rf"leak: 1 {key}\(s\) in both train and validation"):
-        open_split(protocol(issues.values()), "a-b", stores)
+        open_split(protocol(others), "a-b", ["full"], stores)
+
+
+def test_a_repeated_row_in_another_role_is_a_leak_of_its_id(tmp_path):
+    a, b = sound_split()
+    a[2] = replace(a[2], id=f"{a[0].id}#2")
+    with pytest.raises(DataError, match=r"leak: 1 id\(s\) in both train and validation"):
+        open_split(protocol(), "a-b", ["full"], stores_of(tmp_path, a, b))
+
+
+def test_expected_attacks_and_units_are_checked(tmp_path):
+    expected = PartCounts(rows=2, live=1, attack=1, units=7, attacks={"replay": 1})
+    with pytest.raises(DataError) as caught:
+        open_split(protocol(train=expected), "a-b", ["full"], stores_of(tmp_path, *sound_split()))
+    assert "a/train: units expected 7, found 2" in str(caught.value)
+    assert "a/train: attacks expected {'replay': 1}, found {'print': 1}" in str(caught.value)
+
+
+def test_rows_that_lose_every_modality_are_refused_not_scored(tmp_path):
+    a, b = sound_split()
+    stores = stores_of(tmp_path, a, [replace(row, depth=None, ir=None) for row in b])
+    sensors = {"full": Condition(), "no-rgb": Condition(absent=("rgb",))}
+    changed = protocol().model_copy(update={"conditions": sensors})
+    assert len(open_split(changed, "a-b", ["full"], stores).test) == 1
+    with pytest.raises(DataError, match=r"no-rgb: 1 test row\(s\) have no modality left, e\.g\. 'b/v0"):
+        open_split(changed, "a-b", ["full", "no-rgb"], stores)
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Nothing is guessed. A gray file where colour is expected, a colour file where de
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,21 @@ CHROMA_NOISE = 8  # gray levels by which the channels of a gray image saved as a
 
 Range = tuple[float, float]
 _TRANSPARENT = "has transparent pixels: what lies behind them is not defined. Save it without alpha"
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# What Pillow raises for damaged files, depending on where in the file the damage is.
+_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, Image.DecompressionBombError)
 
 
 def header_shape(path: Path) -> tuple[int, int]:
-    """(H, W) of the image once it stands upright; only the header is read.
+    """(H, W) of the image once it stands upright.
 
     Raises:
         DataError: there is no such file, or it is not an image.
     """
     with _open(path) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 swap the axes
+        try:
+            turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 swap the axes
+        except _UNREADABLE as error:
+            raise DataError(f"cannot be read ({error})") from error
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
