@@ -144,8 +144,7 @@ def legend(results: list[Result], levels: tuple[str, ...]) -> list[str]:
     coarse = {r.evaluation.split for r in results if r.metrics["levels"]["frame"]["tpr_at_fpr"]["1%"]["coarse"]}
     if coarse:
         lines.append(f"TPR@1% is coarse for {', '.join(sorted(coarse))}: 1 % of the attacks are fewer than 10.")
-    unmeasured = dict.fromkeys(reason for result in results for reason in _unmeasured(result, levels))
-    lines += [f"n/a: {reason}." for reason in unmeasured]
+    lines += [f"n/a: TPR@1%, {place}: {reason}." for place, reason in _unmeasured(results, levels)]
     if tied > 1:
         lines.append(f"Up to {tied} epochs share the selected epoch's validation EER; AUC, then cross-entropy decided.")
     if first.synthetic:
@@ -161,11 +160,15 @@ def _warnings(result: Result) -> list[str]:
     return [f"{where}: {text}" for text in (*level["warnings"], *level["policies"][result.headline.policy]["warnings"])]
 
 
-def _unmeasured(result: Result, levels: tuple[str, ...]) -> list[str]:
-    """Why TPR@1% is missing, for each level where it is."""
-    rates = {name: result.metrics["levels"][name]["tpr_at_fpr"]["1%"] for name in levels}
-    where = f"TPR@1% of {result.evaluation.split}"
-    return [f"{where}, {name} level: {rate['reason']}" for name, rate in rates.items() if rate["value"] is None]
+def _unmeasured(results: list[Result], levels: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Where TPR@1% is missing, and why; splits that share a reason stand together."""
+    splits: dict[tuple[str, str], dict[str, None]] = {}
+    for result in results:
+        for level in levels:
+            rate = result.metrics["levels"][level]["tpr_at_fpr"]["1%"]
+            if rate["value"] is None:
+                splits.setdefault((level, rate["reason"]), {})[result.evaluation.split] = None
+    return [(f"{level} level, {', '.join(names)}", reason) for (level, reason), names in splits.items()]
 
 
 def markdown(results: list[Result]) -> str:

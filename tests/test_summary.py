@@ -67,7 +67,7 @@ def test_conditions_are_averaged_apart_and_a_single_split_has_no_mean():
 def test_what_cannot_be_measured_is_na_with_the_reason_and_spoils_the_mean():
     results = [result("a", 0, 0.1, tpr=None), result("b", 0, 0.3)]
     assert [row[6] for row in texts(results)] == ["n/a", "50.00", "n/a"]
-    assert "n/a: TPR@1% of a, frame level: 40 attacks, 100 needed." in summary.legend(results, ("frame",))
+    assert "n/a: TPR@1%, frame level, a: 40 attacks, 100 needed." in summary.legend(results, ("frame",))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -90,15 +91,14 @@ def print_outcomes(outcomes: list[Outcome], console: Console) -> None:
             table.add_column(header, justify="left" if number < 2 else "right", no_wrap=True)
         for row in summary.table(results, headline.selection, headline.level):
             table.add_row(*summary.row_texts(row), style="bold" if row.split.startswith("mean of ") else None)
-        console.width = max(console.width, console.measure(table).maximum)  # cropped numbers are worse than long lines
+        needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+        console.width = max(console.width, needed)  # cropped numbers are worse than wrapped lines
         console.print(table)
         console.print()
         for line in summary.legend(results, (headline.level,)):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
-        report = outcome.plan.folder / "report.md"
-        console.print(
-            f"Report (last epoch, video level, all policies in results/): {report}", highlight=False, soft_wrap=True
-        )
+        console.print("Report with both levels, both selections and every attack type:")
+        console.print(str(outcome.plan.folder / "report.md"), highlight=False, soft_wrap=True)
 
 
 def print_plan(plans: list[Plan], console: Console) -> None:
