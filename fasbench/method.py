@@ -62,7 +62,10 @@ class Method(nn.Module):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Called before the first step of an epoch (0, 1, ...)."""
+        """Called before the first step of an epoch (0, 1, ...).
+
+        A resumed training calls it for the epochs to come only: set what holds in this epoch, whatever came before.
+        """
 
     def on_step_end(self, step: int) -> None:
         """Called after the optimiser's step; `step` counts from 0 over the whole training."""

@@ -65,7 +65,7 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
                     f"{path}:{token.start_mark.line + 1}: YAML aliases (*name) are not accepted; write it out"
                 )
         node = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        data = _construct(text)
     except _UNREADABLE as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict) or node is None:
@@ -77,10 +77,18 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     return data, lines
 
 
+def _construct(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def parse_scalar(text: str) -> Any:
     """One value as YAML reads it: a number, true/false, a [list] or text."""
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+        return _construct(text)
     except _UNREADABLE:
         raise ConfigError(f"'{text}' is not a value YAML can read") from None
 

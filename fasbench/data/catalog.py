@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasbench.data.sources import Source
-from fasbench.errors import ConfigError
+from fasbench.errors import ConfigError, suggest
 from fasbench.protocol import DatasetSpec, Protocol
 from fasbench.resources import data_root
 from fasbench.yamlfile import validate
@@ -50,7 +50,7 @@ def find_sources(
         ConfigError: an unknown name or a malformed range.
         DataError: a CSV is not sound.
     """
-    from fasbench.registry import dataset_names, find_evaluations
+    from fasbench.registry import dataset_names, find_evaluations, unknown
 
     sources: list[Source] = []
     for target in targets:
@@ -59,6 +59,8 @@ def find_sources(
         elif target.endswith(".csv"):
             options = {"csv": target, "image_size": image_size, "range": _parse_ranges(ranges or [])}
             sources.append(make_source(Path(target).stem, validate(DatasetSpec, options, target), Path()))
+        elif "/" not in target and suggest(target, dataset_names()):  # more like a data set than like a protocol
+            raise unknown("data set", target, dataset_names(), "fasbench list datasets")
         else:
             for protocol, _ in find_evaluations(target):
                 sources += [make_source(name, spec, protocol.folder) for name, spec in protocol.datasets.items()]
