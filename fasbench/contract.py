@@ -138,6 +138,8 @@ def _records() -> list[Record]:
             if wanted[record.label]:
                 wanted[record.label] -= 1
                 chosen.append(record)
+            if not any(wanted.values()):
+                break
     return chosen
 
 
