@@ -20,11 +20,10 @@ def resolve_device(name: str) -> str:
     Raises:
         ConfigError: no such device on this machine.
     """
-    available = ["cpu"]
-    if torch.cuda.is_available():
-        available += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     if name == "auto":
-        return available[1] if len(available) > 1 else "cpu"
+        return "cuda" if gpus else "cpu"
+    available = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{index}" for index in gpus)]
     if name not in available:
         raise ConfigError(f"--device {name}: this machine has {', '.join(available)}")
     return name

@@ -70,6 +70,7 @@ class Plan:
 
     protocol: Protocol
     entry: MethodEntry
+    method_sha256: str  # of the source as it was loaded
     kind: type[Method]
     config: Config[Any]
     preset: str
@@ -84,17 +85,24 @@ def make_plans(request: Request, preparing: Progress | None = None) -> list[Plan
     """One plan a protocol: data opened (and prepared), configuration resolved, trainings keyed."""
     entry = find_method(request.method)
     chosen = find_evaluations(request.protocol)  # before torch is loaded: a mistyped name answers at once
-    kind = entry.load()
+    kind, source = entry.load(), entry.source_sha256()
     plans = []
     for protocol, pairs in chosen:
         config, preset = resolve_config(entry, kind, protocol, request)
-        folder = request.out / str(protocol) / _run_name(entry, preset, config, request.limit_videos)
-        reason = kind.skip(protocol)
         plan = Plan(
-            protocol, entry, kind, config, preset, request.sets, request.limit_videos is not None, folder, reason
+            protocol=protocol,
+            entry=entry,
+            method_sha256=source,
+            kind=kind,
+            config=config,
+            preset=preset,
+            sets=request.sets,
+            partial=request.limit_videos is not None,
+            folder=request.out / str(protocol) / _run_name(entry, preset, config, request.limit_videos),
+            skipped=kind.skip(protocol),
         )
         plans.append(plan)
-        if reason:
+        if plan.skipped:
             continue
         splits = list(dict.fromkeys(split for split, _ in pairs))
         stores = open_stores(protocol, protocol.datasets_of(splits), progress=preparing)
@@ -103,7 +111,7 @@ def make_plans(request: Request, preparing: Progress | None = None) -> list[Plan
             rows = open_split(protocol, split, conditions, stores, request.limit_videos)
             for seed in request.seeds:
                 weights = weights_sha256(build_method(kind, config, rows.sources, seed))
-                key = training_key(entry, config, weights, rows, seed)
+                key = training_key(plan, weights, rows, seed)
                 plan.trainings.append(Planned(split, seed, rows, conditions, weights, request.out / "trainings" / key))
     return plans
 
@@ -153,14 +161,14 @@ def shared_layers_sha256() -> str:
     return sha256_files(folder.rglob("*.py"), folder)
 
 
-def training_key(entry: MethodEntry, config: Config[Any], weights: str, rows: SplitRows, seed: int) -> str:
+def training_key(plan: Plan, weights: str, rows: SplitRows, seed: int) -> str:
     """What a training depends on, as 16 hex digits; the test data are not part of it."""
-    settings = config.model_dump(mode="json")
+    settings = plan.config.model_dump(mode="json")
     settings["train"].pop("score_batch_size")
     return sha256(
         str(training.TRAINING_VERSION),
-        entry.source_sha256(),
-        entry.class_name,  # a file may define several methods
+        plan.method_sha256,
+        plan.entry.class_name,  # a file may define several methods
         shared_layers_sha256(),
         canonical_json(settings),
         weights,

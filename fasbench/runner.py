@@ -222,7 +222,7 @@ class Evaluation:
             fasbench=fasbench.__version__,
             git_sha=sha,
             git_dirty=dirty,
-            method_sha256=self.plan.entry.source_sha256(),
+            method_sha256=self.plan.method_sha256,
             protocol_sha256=self.plan.protocol.sha256,
             data=self.planned.data_sha256(),
             training_key=self.planned.key,
@@ -235,7 +235,7 @@ class Evaluation:
 def _comparable(result: Result, plan: Plan) -> bool:
     return (
         result.provenance.protocol_sha256 == plan.protocol.sha256
-        and result.provenance.method_sha256 == plan.entry.source_sha256()
+        and result.provenance.method_sha256 == plan.method_sha256
         and result.metrics["metrics_version"] == metrics.METRICS_VERSION
     )
 

@@ -190,7 +190,8 @@ def train_step(
         raise FasbenchError(f"{type(method).__name__}.loss returned no 'total'. Try: fasbench check method")
     detached = {name: value.detach() for name, value in losses.items()}
     if not torch.isfinite(detached["total"]).all():
-        raise NotFinite(f"the loss is not finite: { ({name: float(value) for name, value in detached.items()}) }")
+        values = {name: float(value) for name, value in detached.items()}
+        raise NotFinite(f"the loss is not finite: {values}")
     optimizer.zero_grad(set_to_none=True)
     method.backward(losses, accelerator)
     optimizer.step()

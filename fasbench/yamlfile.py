@@ -64,8 +64,7 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
                 raise ConfigError(
                     f"{path}:{token.start_mark.line + 1}: YAML aliases (*name) are not accepted; write it out"
                 )
-        node = yaml.compose(text, Loader=_Loader)
-        data = _construct(text)
+        node, data = _parse(text)
     except _UNREADABLE as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict) or node is None:
@@ -77,10 +76,12 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     return data, lines
 
 
-def _construct(text: str) -> Any:
+def _parse(text: str) -> tuple[yaml.Node | None, Any]:
+    """The node tree, which knows its lines, and the data."""
     loader = _Loader(text)
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
 
@@ -88,7 +89,7 @@ def _construct(text: str) -> Any:
 def parse_scalar(text: str) -> Any:
     """One value as YAML reads it: a number, true/false, a [list] or text."""
     try:
-        return _construct(text)
+        return _parse(text)[1]
     except _UNREADABLE:
         raise ConfigError(f"'{text}' is not a value YAML can read") from None
 

@@ -55,9 +55,7 @@ def main() -> None:
         _fail(error, EXIT_CONFIG)
     except DataError as error:
         _fail(error, EXIT_DATA)
-    except FasbenchError as error:
-        _fail(error, EXIT_FAILED)
-    except OSError as error:  # a full disk, a folder that cannot be written
+    except (FasbenchError, OSError) as error:  # OSError: a full disk, a folder that cannot be written
         _fail(error, EXIT_FAILED)
 
 

@@ -17,13 +17,11 @@ def list_methods() -> None:
     """Methods that `fasbench run --method` knows by name."""
     from fasbench.registry import methods
 
-    _print(
-        ["method", "title", "presets", "origin"],
-        [
-            [name, str(entry.config().get("title", "")), ", ".join(entry.config().get("presets", {})), entry.origin]
-            for name, entry in methods().items()
-        ],
-    )
+    rows = []
+    for name, entry in methods().items():
+        config = entry.config()
+        rows.append([name, str(config.get("title", "")), ", ".join(config.get("presets", {})), entry.origin])
+    _print(["method", "title", "presets", "origin"], rows)
 
 
 @listing.command("protocols")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from fasbench.data.augment import augment
 from fasbench.data.record import MODALITIES
 from fasbench.data.sample import Batch, Inputs
 from fasbench.protocol import Part
+from fasbench.resources import sha256
 
 if TYPE_CHECKING:
     from fasbench.data.store import Store
@@ -55,7 +55,7 @@ class Rows:
 
     def content_sha256(self) -> str:
         """Hash of every row's content in order: pixels and metadata."""
-        return hashlib.sha256("\n".join(self["sha256"]).encode()).hexdigest()
+        return sha256("\n".join(self["sha256"]))
 
     def read(self, positions: np.ndarray) -> list[Group]:
         """The images at `positions`, grouped by image size (data sets of one size come as one group)."""

@@ -12,7 +12,6 @@ Decoding and resizing happen here once, not in every epoch: `benchmarks/loading.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from fasbench.data import atomic, shards
 from fasbench.data.record import METADATA, MODALITIES, SPLITS, Record
 from fasbench.data.sources.base import Source
 from fasbench.errors import DataError, problem_list
+from fasbench.resources import canonical_json, sha256
 
 SCHEMA = 1  # of the folder; another number means another format, and another folder
 MANIFEST = "manifest.json"
@@ -221,8 +221,7 @@ def prepare(
 def store_path(source: Source, root: Path) -> Path:
     """Where `prepare` puts the store of `source`: `<root>/<name>-<12 hex digits of the recipe's hash>`."""
     recipe = {"schema": SCHEMA, "name": source.name, "shape": list(source.shape), "recipe": source.recipe()}
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    return Path(root) / f"{source.name}-{digest[:12]}"
+    return Path(root) / f"{source.name}-{sha256(canonical_json(recipe))[:12]}"
 
 
 def _summary(store: Store) -> dict[str, Any]:
@@ -246,7 +245,7 @@ def _summary(store: Store) -> dict[str, Any]:
             {"split": split, "attack": attack, "label": label, "rows": rows}
             for (split, attack, label), rows in sorted(counts.items())
         ],
-        "content_sha256": hashlib.sha256("".join(store.column("sha256")).encode()).hexdigest(),
+        "content_sha256": sha256("".join(store.column("sha256"))),
     }
 
 

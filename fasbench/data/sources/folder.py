@@ -29,6 +29,7 @@ from fasbench.data.record import MODALITIES, SPLITS, Record
 from fasbench.data.sources.base import Source
 from fasbench.data.sources.images import Range, header_shape, read_image
 from fasbench.errors import ConfigError, DataError, problem_list, suggest
+from fasbench.resources import sha256
 
 COLUMNS = ("id", "subject", "unit", "video", "attack", "label", "split", *MODALITIES)
 OPTIONAL = ("presenter",)
@@ -74,7 +75,7 @@ class FolderSource(Source):
             content = self.csv.read_bytes()
         except OSError as error:
             raise DataError(f"{self.csv}: cannot be read ({error.strerror})") from error
-        self._csv_sha256 = hashlib.sha256(content).hexdigest()
+        self._csv_sha256 = sha256(content)
         self._rows = _parse(content, self.csv, name)
         self.shape = self.image_size or self._first_shape()
 
