@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from fasbench.data.licensed import LICENSED
 from fasbench.data.record import MODALITIES, SPLITS
+from fasbench.data.spec import DatasetSpec, ListsSource
 from fasbench.errors import ConfigError, problem_list, suggest
 from fasbench.resources import canonical_json, sha256
 from fasbench.yamlfile import Key, Strict, load_yaml, merge, validate, where
 
 LEAKS = ("subject", "video", "id")  # what must not stand in two of train, validation and test
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _PROTOCOL_ID = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})*")
 
 
@@ -30,49 +33,15 @@ class Part(NamedTuple):
     split: str
 
 
-class PartCounts(Strict):
-    """What a part must hold; checked against the prepared store before anything is trained."""
-
-    rows: int
-    live: int
-    attack: int
-    videos: int | None = None
-    subjects: int | None = None
-    units: int | None = None
-    attacks: dict[str, int] | None = Field(None, description="rows of each coarse attack class")
-
-
-class DatasetSpec(Strict):
-    """A data set of the protocol: a built-in one by its name, or a folder with a CSV."""
-
-    size: Literal["tiny", "demo", "full"] | None = Field(None, description="embedded data sets: how much is rendered")
-    csv: str | None = Field(None, description="folder data sets: the CSV, relative to the protocol file")
-    image_size: int | None = Field(None, ge=16, description="folder data sets: resize every image to this square")
-    range: dict[Literal["depth", "ir"], tuple[float, float]] = Field(
-        default={}, description="folder data sets: raw values of 16-bit images that map to 0 and 255"
-    )
-    expect: dict[Literal["train", "validation", "test"], PartCounts] = {}
-
-    @property
-    def synthetic(self) -> bool:
-        """Rendered data, not faces."""
-        return self.csv is None and self.size is not None
-
-    @model_validator(mode="after")
-    def _folder_options(self) -> DatasetSpec:
-        if self.csv is None and (self.image_size is not None or self.range):
-            raise ValueError("image_size and range belong to a data set with a csv")
-        if self.csv is not None and self.size is not None:
-            raise ValueError("size belongs to an embedded data set, not to one with a csv")
-        return self
-
-
 class Split(Strict):
     """Training and validation data (the sources) and the test data (the target), as `<data set>/<split>`."""
 
     train: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = Field(min_length=1)
     test: tuple[str, ...] = Field(min_length=1)
+    rows_sha256: dict[Literal["validation", "test"], _Sha256] = Field(
+        default={}, description="hash over the scored rows' sorted lines `key label`; see fasbench.data.keys"
+    )
 
     def parts(self, role: str) -> tuple[Part, ...]:
         return tuple(Part(*text.rsplit("/", 1)) for text in getattr(self, role))
@@ -121,6 +90,7 @@ class Protocol(Strict):
     version: int = Field(ge=1)
     title: str
     reference: str = ""
+    lists_source: ListsSource | None = Field(None, description="where the lists of licensed data sets come from")
     datasets: dict[str, DatasetSpec] = Field(min_length=1)
     splits: dict[str, Split] = Field(min_length=1)
     conditions: dict[str, Condition] = Field(default={"full": Condition()}, min_length=1)
@@ -175,16 +145,18 @@ def load_protocol(path: Path) -> Protocol:
 
 
 def _load_with_includes(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key, int]]:
-    """A file with the files it includes laid under it; line numbers are known for the file's own keys."""
+    """A file with the files it includes laid under it, the last one uppermost; lines are those of its own keys."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: includes itself")
     data, lines = load_yaml(path)
-    include = data.pop("include", None)
-    if include is not None:
-        if not isinstance(include, str):
-            raise ConfigError(f"{where(str(path), lines, ('include',))}: include takes one relative path")
-        base, _ = _load_with_includes(path.parent / include, (*seen, path.resolve()))
-        data = merge(base, data)
+    include = data.pop("include", [])
+    names = [include] if isinstance(include, str) else include
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{where(str(path), lines, ('include',))}: include takes a relative path or a list of them")
+    base: dict[str, Any] = {}
+    for name in names:
+        base = merge(base, _load_with_includes(path.parent / name, (*seen, path.resolve()))[0])
+    data = merge(base, data)
     return data, lines
 
 
@@ -196,11 +168,14 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
     for name, spec in protocol.datasets.items():
         if not _NAME.fullmatch(name):
             yield ("datasets", name), f"data set name '{name}': use lower-case letters, digits, '-', '_', '.'"
-        if spec.csv is None and name not in dataset_names():
+        if spec.lists or (name in LICENSED and spec.csv is None):
+            yield from _list_contradictions(name, spec)
+        elif spec.csv is None and name not in dataset_names():
             yield (
                 ("datasets", name),
-                f"unknown data set '{name}'.{suggest(name, dataset_names())} Built in: {', '.join(dataset_names())}; "
-                f"a folder data set needs 'csv:'",
+                f"unknown data set '{name}'.{suggest(name, [*dataset_names(), *LICENSED])} Built in: "
+                f"{', '.join(dataset_names())}; licensed, by their lists: {', '.join(LICENSED)}; a folder data set "
+                f"needs 'csv:'",
             )
         if name in EMBEDDED and spec.csv is None and spec.size is None:  # results on it are marked by its size
             yield ("datasets", name), f"'{name}' is rendered: say how much of it, 'size: tiny', 'demo' or 'full'"
@@ -216,8 +191,24 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
                 dataset, _, part = text.rpartition("/")
                 if dataset not in protocol.datasets:
                     yield key, f"'{text}': no data set '{dataset}' under datasets.{suggest(dataset, protocol.datasets)}"
+                elif part in SPLITS and (lists := protocol.datasets[dataset].lists) and part not in lists:
+                    yield key, f"'{text}': datasets.{dataset}.lists names no list for '{part}'"
                 if part not in SPLITS:
                     yield key, f"'{text}': expected <data set>/<split> with split one of {', '.join(SPLITS)}"
                 if text in used:
                     yield key, f"'{text}' is already used for {used[text]}: train, validation and test must differ"
                 used[text] = role
+
+
+def _list_contradictions(name: str, spec: DatasetSpec) -> Iterator[tuple[Key, str]]:
+    if name not in LICENSED:
+        yield ("datasets", name), f"no list grammar for '{name}'.{suggest(name, LICENSED)} Known: {', '.join(LICENSED)}"
+    if not spec.lists:
+        yield ("datasets", name), f"'{name}' is defined by its lists: say 'lists: {{test: {{file: ..., sha256: ...}}}}'"
+    for split, identifiers in spec.drop.rows.items():
+        key = ("datasets", name, "drop", "rows", split)
+        if split not in spec.lists:
+            yield key, f"datasets.{name}.lists names no list for '{split}' to drop rows from"
+        for identifier in identifiers:
+            if not identifier.startswith(f"{name}/"):
+                yield key, f"id '{identifier}' does not start with '{name}/'"

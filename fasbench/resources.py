@@ -24,8 +24,18 @@ def data_root() -> Path:
     """Prepared stores: $FASBENCH_DATA, else the user's cache."""
     if root := os.environ.get("FASBENCH_DATA"):
         return Path(root).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "fasbench" / "data"
+    return _cache() / "data"
+
+
+def lists_root() -> Path:
+    """Official lists of licensed data sets: $FASBENCH_LISTS, else the user's cache."""
+    if root := os.environ.get("FASBENCH_LISTS"):
+        return Path(root).expanduser()
+    return _cache() / "lists"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fasbench"
 
 
 def canonical_json(value: Any) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from fasbench.data.keys import key_lines, rows_sha256
 from fasbench.errors import ConfigError, DataError, problem_list
 from fasbench.metrics import Scores
-from fasbench.resources import sha256, write_atomic
+from fasbench.resources import write_atomic
 from fasbench.yamlfile import Strict, load_yaml, validate
 
 COLUMNS = {
@@ -46,11 +47,6 @@ class ScoreMeta(Strict):
     partial: bool = False
 
 
-def row_key(protocol: str, part: str, identifier: str) -> str:
-    """A row's key in files of licensed data, which carry no names: 16 hex digits of sha256(protocol, part, id)."""
-    return sha256(protocol, part, identifier)[:16]
-
-
 @dataclass(frozen=True)
 class ScoreFile:
     """Scores of the source validation rows and of the test rows, with what they belong to."""
@@ -62,15 +58,14 @@ class ScoreFile:
     def rows_sha256(self) -> str:
         """Hash over the sorted lines `key label`: two files with the same hash scored the same rows.
 
-        It needs the keys only, so it can be computed from files that carry no ids; see `row_key`.
+        It needs the keys only, so it can be computed from files that carry no ids; see `fasbench.data.keys`.
         """
         protocol = f"{self.meta.protocol}@{self.meta.version}"
         lines = []
         for part, scores in zip(PARTS, (self.validation, self.test), strict=True):
             assert scores.ids is not None  # read and written with ids always
-            pairs = zip(scores.ids.tolist(), scores.labels.tolist(), strict=True)
-            lines += [f"{row_key(protocol, part, identifier)} {label}" for identifier, label in pairs]
-        return sha256("\n".join(sorted(lines)))
+            lines += key_lines(protocol, part, scores.ids.tolist(), scores.labels.tolist())
+        return rows_sha256(lines)
 
     def write(self, path: Path) -> None:
         """Write `.parquet` or `.csv` (with its `.yaml`), atomically."""

@@ -39,6 +39,14 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         (["data", "prepare", "synth-q"], 2, "synth-q"),
         (["data", "prepare", "nowhere.csv"], 3, "nowhere.csv: cannot be read"),
         (["run", "-p", "synth/fixed"], 2, "Missing option '--method'"),
+        (["run", "-m", "erm", "-p", "mmdg/fixed"], 3, "wmca: WMCA is licensed: accept the licence at https://"),
+        (["run", "-m", "erm", "-p", "mmdg/fixed/cps-w", "--dry-run"], 3, "4 data set(s) have no prepared store"),
+        (["run", "-m", "erm", "-p", "p2"], 3, "mmdg/missing@1 cannot be run here, see 'fasbench show protocol"),
+        (["data", "prepare", "wmca"], 3, "wmca cannot be prepared: WMCA is licensed: accept the licence at https://"),
+        (["data", "prepare", "mmdg/limited"], 3, "mmdg/limited@1 cannot be run here"),
+        (["data", "lists", "--from", ".", "--check"], 3, ".: not the 12 lists of the protocols"),
+        (["data", "lists", "--from", ".", "--ground-truth", "x.csv"], 3, "no MMDG-Benchmark/C-test.txt, MMDG-"),
+        (["show", "protocol", "mmdg/fixd"], 2, "unknown protocol 'mmdg/fixd'. Did you mean 'mmdg/fixed'?"),
     ],
 )
 def test_a_mistake_ends_with_its_exit_code_and_a_message_that_helps(arguments, code, text, tmp_path):
@@ -49,13 +57,21 @@ def test_a_mistake_ends_with_its_exit_code_and_a_message_that_helps(arguments, c
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_on_licensed_data_says_that_the_lists_are_missing_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASBENCH_LISTS", str(tmp_path / "nowhere"))
+    result = fasbench("run", "-m", "erm", "-p", "mmdg/fixed", "--dry-run", cwd=tmp_path)
+    assert result.returncode == 3 and "lists: " in result.stderr
+    assert "no MMDG-Benchmark/C-test.txt, " in result.stderr and "get it by 'fasbench data lists'" in result.stderr
+
+
 def test_help_and_listing_do_not_import_torch():
     code = (
         "import sys, fasbench.cli as cli; cli._register(); "
         "from typer.testing import CliRunner; r = CliRunner().invoke(cli.app, sys.argv[1:]); "
         "assert r.exit_code == 0, r.output; assert 'torch' not in sys.modules and 'datasets' not in sys.modules"
     )
-    for arguments in (["--help"], ["list", "protocols"], ["list", "methods"], ["list", "attacks"], ["run", "--help"]):
+    without_torch = ["--help", "list protocols", "list methods", "list attacks", "run --help", "show protocol mmdg"]
+    for arguments in (command.split() for command in without_torch):
         subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=60)
 
 
@@ -64,7 +80,8 @@ def test_listing_names_what_there_is():
     runner = CliRunner()
     assert "synth/fixed@1" in runner.invoke(cli.app, ["list", "protocols"]).output
     assert "erm" in runner.invoke(cli.app, ["list", "methods"]).output
-    assert "synth-k" in runner.invoke(cli.app, ["list", "datasets"]).output
+    datasets = runner.invoke(cli.app, ["list", "datasets"]).output
+    assert "synth-k" in datasets and "WMCA is licensed" in datasets
     assert "flexiblemask" in runner.invoke(cli.app, ["list", "attacks"]).output
 
 

@@ -244,6 +244,98 @@ ERRORS = {
 }
 
 
+LISTED = """\
+id: test/listed
+version: 1
+title: a test
+lists_source: {repository: someone/lists, commit: cccccccccccccccccccccccccccccccccccccccc}
+datasets:
+  wmca:
+    lists:
+      train: {file: Bench/W-train.txt, sha256: HASH}
+      validation: {file: Bench/W-val.txt, sha256: HASH}
+    drop: {duplicates: true, rows: {train: [wmca/902_01_000_0_00/12]}}
+  synth-k: {size: tiny}
+splits:
+  w-k:
+    train: [wmca/train]
+    validation: [wmca/validation]
+    test: [synth-k/test]
+    rows_sha256: {test: HASH}
+""".replace("HASH", "a" * 64)
+
+LIST_ERRORS = {
+    "data set without a grammar": (
+        ("  wmca:\n", "  wcma:\n"),
+        "6: no list grammar for 'wcma'. Did you mean 'wmca'? Known: cefa, padisi, surf, wmca",
+    ),
+    "licensed data set without lists": (
+        ("  synth-k: {size: tiny}", "  synth-k: {size: tiny}\n  surf: {}"),
+        "12: 'surf' is defined by its lists: say 'lists: {test: {file: ..., sha256: ...}}'",
+    ),
+    "part without a list": (
+        ("[wmca/validation]", "[wmca/test]"),
+        "15: 'wmca/test': datasets.wmca.lists names no list for 'test'",
+    ),
+    "dropped from a list that is not named": (
+        ("rows: {train:", "rows: {test:"),
+        "10: datasets.wmca.lists names no list for 'test' to drop rows from",
+    ),
+    "row of another data set": (
+        ("[wmca/902", "[surf/902"),
+        "10: id 'surf/902_01_000_0_00/12' does not start with 'wmca/'",
+    ),
+    "lists and a size": (
+        ("{size: tiny}", "{size: tiny, lists: {test: {file: a.txt, sha256: " + "a" * 64 + "}}}"),
+        "11: datasets.synth-k: lists belong to a licensed data set, not to one with a csv or a size",
+    ),
+    "lists and a csv": (
+        ("    drop:", "    csv: faces.csv\n    drop:"),
+        "6: datasets.wmca: lists belong to a licensed data set, not to one with a csv or a size",
+    ),
+    "drop without lists": (
+        ("{size: tiny}", "{size: tiny, drop: {duplicates: true}}"),
+        "11: datasets.synth-k: drop belongs to a data set with lists",
+    ),
+    "list outside the folder": (("Bench/W-train.txt", "../W-train.txt"), "8: datasets.wmca.lists.train.file: "),
+    "absolute list": (("Bench/W-train.txt", "/W-train.txt"), "8: datasets.wmca.lists.train.file: "),
+    "hash of a list": (("sha256: aaaa", "sha256: xaaa"), "8: datasets.wmca.lists.train.sha256: "),
+    "hash of rows": (("{test: aaaa", "{test: xaaa"), "17: splits.w-k.rows_sha256.test: "),
+    "hash of training rows": (("rows_sha256: {test:", "rows_sha256: {train:"), "17: splits.w-k.rows_sha256.train"),
+    "commit": (("commit: cccc", "commit: main"), "4: lists_source.commit: "),
+    "repository": (("someone/lists", "lists"), "4: lists_source.repository: "),
+    "unknown key of a list": (
+        ("{file: Bench/W-val", "{path: x, file: Bench/W-val"),
+        "9: datasets.wmca.lists.validation.path: unknown key.",
+    ),
+    "unknown key of drop": (
+        ("duplicates: true", "duplicate: true"),
+        "10: datasets.wmca.drop.duplicate: unknown key. Did you mean 'duplicates'?",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "start"), LIST_ERRORS.values(), ids=LIST_ERRORS)
+def test_a_contradiction_about_lists_is_an_error_with_its_line(write, change, start):
+    found = problems_of(write(change, text=LISTED))
+    assert any(problem.startswith(start) for problem in found), found
+
+
+def test_a_licensed_data_set_is_named_by_its_lists(write):
+    protocol = load_protocol(write(text=LISTED))
+    spec = protocol.datasets["wmca"]
+    assert not spec.synthetic
+    assert spec.lists["validation"].file == "Bench/W-val.txt"
+    assert spec.drop.rows == {"train": ("wmca/902_01_000_0_00/12",)}
+    assert protocol.splits["w-k"].rows_sha256 == {"test": "a" * 64}
+    assert str(protocol.lists_source) == "https://github.com/someone/lists at commit cccccccccccc"
+
+
+def test_a_licensed_name_may_be_given_to_a_folder_of_one_s_own(write):
+    text = SOUND.replace("mine", "wmca")
+    assert load_protocol(write(text=text)).datasets["wmca"].csv == "faces.csv"
+
+
 @pytest.mark.parametrize(("change", "start"), ERRORS.values(), ids=ERRORS)
 def test_a_contradiction_is_an_error_with_its_line(write, change, start):
     assert any(problem.startswith(start) for problem in problems_of(write(change)))
@@ -302,9 +394,25 @@ def test_a_file_cannot_include_itself(write, files, monkeypatch):
         load_protocol(Path("a.yaml"))
 
 
-def test_include_takes_one_path(write):
-    with pytest.raises(ConfigError, match=r"one\.yaml:2: include takes one relative path"):
-        load_protocol(write(text="id: x\ninclude: [a.yaml]\n"))
+def test_of_several_included_files_the_last_lies_uppermost(write):
+    write()
+    write(text="title: second\nversion: 2\n", name="b.yaml")
+    write(text="version: 3\n", name="c.yaml")
+    child = load_protocol(write(text="include: [one.yaml, b.yaml, c.yaml]\nid: test/d\n", name="d.yaml"))
+    assert (child.id, child.title, child.version, list(child.splits)) == ("test/d", "second", 3, ["l-k", "k-l"])
+
+
+def test_two_included_files_may_include_the_same_one(write):
+    write()
+    write(text="include: one.yaml\n", name="b.yaml")
+    write(text="include: one.yaml\nversion: 2\n", name="c.yaml")
+    assert load_protocol(write(text="include: [b.yaml, c.yaml]\n", name="d.yaml")).version == 2
+
+
+@pytest.mark.parametrize("value", ["3", "[3]", "{a: b}"])
+def test_include_takes_paths(write, value):
+    with pytest.raises(ConfigError, match=r"one\.yaml:2: include takes a relative path or a list of them"):
+        load_protocol(write(text=f"id: x\ninclude: {value}\n"))
 
 
 def test_a_missing_included_file_is_named(write):

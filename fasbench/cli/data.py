@@ -1,4 +1,4 @@
-"""fasbench data: prepare data sets."""
+"""fasbench data: prepare data sets, get the official lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from fasbench.cli import app
 
-data = typer.Typer(no_args_is_help=True, help="Prepare data sets.", rich_markup_mode=None)
+data = typer.Typer(no_args_is_help=True, help="Prepare data sets, get the official lists.", rich_markup_mode=None)
 app.add_typer(data, name="data")
 
 
@@ -43,3 +43,32 @@ def prepare_command(
             size = f"{store.shape[0]} x {store.shape[1]} px"
             console.print(f"{store.name}: {len(store):,} rows ({splits}), {size}", highlight=False)
             console.print(f"  {store.path}", highlight=False, soft_wrap=True)
+
+
+@data.command("lists")
+def lists_command(
+    source: Path | None = typer.Option(
+        None, "--from", help="A folder with the lists (a checkout of their repository); default: download them."
+    ),
+    ground_truth: Path | None = typer.Option(
+        None, "--ground-truth", help="PADISI-Face's ground-truth CSV; sample, attack code and participant are kept."
+    ),
+    check: bool = typer.Option(False, "--check", help="Only check the lists that are there, or those of --from."),
+) -> None:
+    """Get the official lists of the licensed data sets, checked by their hashes. They go to $FASBENCH_LISTS, else the
+    user's cache; fasbench does not ship them.
+    """
+    from fasbench.data.lists import folder as lists
+    from fasbench.data.lists import read_ground_truth
+    from fasbench.resources import lists_root
+
+    needed, target = lists.bundled_lists(), lists_root()
+    if check:
+        lists.check_lists(source or target, needed)
+        typer.echo(f"{len(needed)} lists, all as the protocols name them: {source or target}")
+    else:
+        new = lists.copy_lists(source, target, needed) if source else lists.download_lists(target, needed)
+        typer.echo(f"{len(needed)} lists, {new} of them new: {target}")
+    if ground_truth:
+        samples = len(read_ground_truth(ground_truth)) if check else lists.copy_ground_truth(ground_truth, target)
+        typer.echo(f"PADISI-Face's ground truth: {samples:,} samples")

@@ -39,10 +39,12 @@ def list_protocols() -> None:
 
 @listing.command("datasets")
 def list_datasets() -> None:
-    """Built-in data sets. A folder with a CSV is a data set too: see the README."""
+    """Built-in and licensed data sets. A folder with a CSV is a data set too: see the README."""
+    from fasbench.data.licensed import LICENSED
     from fasbench.registry import dataset_names
 
-    _print(["data set", "kind"], [[name, "embedded, rendered (synthetic)"] for name in dataset_names()])
+    rows = [[name, "embedded, rendered (synthetic)"] for name in dataset_names()]
+    _print(["data set", "kind"], rows + [[name, licensed.how_to_get()] for name, licensed in LICENSED.items()])
 
 
 @listing.command("attacks")

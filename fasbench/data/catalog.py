@@ -7,14 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fasbench.data.licensed import LICENSED
+from fasbench.data.lists.folder import list_problems, needed_lists
 from fasbench.data.sources import Source
-from fasbench.errors import ConfigError, suggest
-from fasbench.protocol import DatasetSpec, Protocol
-from fasbench.resources import data_root
+from fasbench.data.spec import DatasetSpec
+from fasbench.errors import ConfigError, DataError, problem_list, suggest
+from fasbench.protocol import Protocol
+from fasbench.resources import data_root, lists_root
 from fasbench.yamlfile import validate
 
 if TYPE_CHECKING:
     from fasbench.data.store import Store
+
+# Until there are readers of licensed images, their protocols are there to be shown and checked.
+_NO_READER = "{}. This version of fasbench does not read its images yet"
 
 Progress = Callable[[str, int, int], None]  # data set, rows done, rows in all
 
@@ -48,7 +54,7 @@ def find_sources(
 
     Raises:
         ConfigError: an unknown name or a malformed range.
-        DataError: a CSV is not sound.
+        DataError: a CSV is not sound, or a data set is licensed.
     """
     from fasbench.registry import dataset_names, find_evaluations, unknown
 
@@ -56,6 +62,8 @@ def find_sources(
     for target in targets:
         if target in dataset_names():
             sources.append(make_source(target, validate(DatasetSpec, {"size": size}, "--size"), Path()))
+        elif target in LICENSED:
+            raise DataError(f"{target} cannot be prepared: {_NO_READER.format(LICENSED[target].how_to_get())}")
         elif target.endswith(".csv"):
             options = {"csv": target, "image_size": image_size, "range": _parse_ranges(ranges or [])}
             sources.append(make_source(Path(target).stem, validate(DatasetSpec, options, target), Path()))
@@ -63,6 +71,7 @@ def find_sources(
             raise unknown("data set", target, dataset_names(), "fasbench list datasets")
         else:
             for protocol, _ in find_evaluations(target):
+                _refuse_licensed(protocol, list(protocol.datasets))
                 sources += [make_source(name, spec, protocol.folder) for name, spec in protocol.datasets.items()]
     return sources
 
@@ -85,13 +94,26 @@ def open_stores(
     """The stores of the named data sets, preparing what is not there yet.
 
     Raises:
-        DataError: files that cannot be read, all of them in one list.
+        DataError: files that cannot be read, or licensed data sets that are not there, all of them in one list.
     """
     from fasbench.data.store import prepare
 
+    _refuse_licensed(protocol, names)
     stores = {}
     for name in names:
         source = make_source(name, protocol.datasets[name], protocol.folder)
         report = partial(progress, name) if progress else None
         stores[name] = prepare(source, root or data_root(), progress=report)
     return stores
+
+
+def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
+    """Raise a DataError that says what the licensed data sets among `names` lack: images, and lists."""
+    licensed = {name: protocol.datasets[name] for name in names if protocol.datasets[name].lists}
+    if not licensed:
+        return
+    problems = [f"{name}: {_NO_READER.format(LICENSED[name].how_to_get())}" for name in licensed]
+    needed = needed_lists([protocol.model_copy(update={"datasets": licensed})])
+    problems += [f"lists: {problem}" for problem in list_problems(lists_root(), needed)]
+    title = f"{protocol} cannot be run here, see 'fasbench show protocol {protocol.id}'"
+    raise DataError(problem_list(f"{title}: {len(licensed)} data set(s) have no prepared store", problems))

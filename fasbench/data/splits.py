@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fasbench.data.keys import key_lines, rows_sha256
 from fasbench.data.loading import Rows
-from fasbench.data.record import MODALITIES
+from fasbench.data.record import ATTACK, LIVE, MODALITIES
+from fasbench.data.spec import PartCounts
 from fasbench.errors import DataError, problem_list
 from fasbench.protocol import LEAKS, Part, Protocol
 
@@ -40,8 +42,8 @@ def open_split(
 ) -> SplitRows:
     """The rows of a split, checked.
 
-    Counts are those the protocol expects, train and validation hold both classes, no undeclared leak, and under every
-    condition each row keeps at least one modality.
+    Counts and row hashes are those the protocol expects, train and validation hold both classes, no undeclared leak,
+    and under every condition each row keeps at least one modality.
 
     Raises:
         DataError: all of that is wrong, in one list.
@@ -55,6 +57,8 @@ def open_split(
     for role in ("train", "validation"):
         for label in sorted({0, 1} - set(rows[role]["label"].tolist())):
             problems.append(f"{role} has no {'bona fide' if label else 'attack'} rows: both classes are needed")
+    if limit_videos is None:
+        problems += _row_problems(protocol, name, rows)
     problems += _leaks(protocol, rows)
     for condition in conditions:
         problems += _nothing_left(protocol, condition, rows)
@@ -72,16 +76,23 @@ def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[st
     if expected is None:
         return
     labels, attacks = store.column("label")[here], store.column("attack")[here]
-    found = {
-        "rows": int(here.sum()),
-        "live": int((labels == 1).sum()),
-        "attack": int((labels == 0).sum()),
-        "attacks": dict(Counter(attacks[labels == 0].tolist())),
+    found = PartCounts(
+        rows=int(here.sum()),
+        live=int((labels == LIVE).sum()),
+        attack=int((labels == ATTACK).sum()),
+        attacks=dict(Counter(attacks[labels == ATTACK].tolist())),
         **{f"{column}s": len(set(store.column(column)[here])) for column in ("video", "subject", "unit")},
-    }
-    for name, number in expected.model_dump(exclude_none=True).items():
-        if found[name] != number:
-            yield f"{part.dataset}/{part.split}: {name} expected {number}, found {found[name]}"
+    )
+    for difference in expected.differences(found):
+        yield f"{part.dataset}/{part.split}: {difference}"
+
+
+def _row_problems(protocol: Protocol, name: str, rows: dict[str, Rows]) -> Iterator[str]:
+    """Parts whose ids and labels are not those the protocol names by their hash."""
+    for role, expected in protocol.splits[name].rows_sha256.items():
+        lines = key_lines(str(protocol), role, rows[role]["id"].tolist(), rows[role]["label"].tolist())
+        if rows_sha256(lines) != expected:
+            yield f"{role}: rows_sha256 expected {expected}, found {rows_sha256(lines)}: other rows or labels"
 
 
 def _leaks(protocol: Protocol, rows: dict[str, Rows]) -> Iterator[str]:

@@ -11,10 +11,12 @@ from fasbench.config import AugmentConfig, ModelConfig
 from fasbench.data.loading import Group, Rows, epoch_order, to_inputs, train_batch
 from fasbench.data.record import MODALITIES, Record
 from fasbench.data.sources.base import Source
+from fasbench.data.spec import PartCounts
 from fasbench.data.splits import open_split
 from fasbench.data.store import prepare
 from fasbench.errors import DataError
-from fasbench.protocol import Condition, KnownIssue, Part, PartCounts, Protocol
+from fasbench.protocol import Condition, KnownIssue, Part, Protocol
+from fasbench.resources import sha256
 
 CPU = torch.device("cpu")
 PLAIN = ModelConfig(image_size=16, mean=(0, 0, 0), std=(1, 1, 1))
@@ -248,6 +250,24 @@ def test_a_repeated_row_in_another_role_is_a_leak_of_its_id(tmp_path):
     a[2] = replace(a[2], id=f"{a[0].id}#2")
     with pytest.raises(DataError, match=r"leak: 1 id\(s\) in both train and validation"):
         open_split(protocol(), "a-b", ["full"], stores_of(tmp_path, a, b))
+
+
+def test_the_rows_of_a_split_are_those_its_hash_names(tmp_path):
+    stores = stores_of(tmp_path, *sound_split())
+    line = f"{sha256('t/p@2', 'test', 'b/v0/0')[:16]} 1"  # the one test row, bona fide
+
+    def with_hash(**hashes):
+        plain = protocol()
+        return plain.model_copy(
+            update={"splits": {"a-b": plain.splits["a-b"].model_copy(update={"rows_sha256": hashes})}}
+        )
+
+    open_split(with_hash(test=sha256(line)), "a-b", ["full"], stores)
+    wrong = with_hash(test="0" * 64, validation="1" * 64)
+    with pytest.raises(DataError, match="2 problem") as caught:
+        open_split(wrong, "a-b", ["full"], stores)
+    assert f"test: rows_sha256 expected {'0' * 64}, found {sha256(line)}: other rows or labels" in str(caught.value)
+    open_split(wrong, "a-b", ["full"], stores, limit_videos=1)  # a partial run has other rows by design
 
 
 def test_expected_attacks_and_units_are_checked(tmp_path):

@@ -1,0 +1,106 @@
+"""fasbench show: what a protocol consists of."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from fasbench.cli import EXIT_DATA, app
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fasbench.data.lists.facts import Facts
+
+show = typer.Typer(no_args_is_help=True, help="Show what a protocol consists of.", rich_markup_mode=None)
+app.add_typer(show, name="show")
+
+
+@show.command("protocol")
+def show_protocol(
+    name: str = typer.Argument(
+        ..., help="Any prefix of protocol/split/condition (mmdg/fixed/cps-w), an alias (p1), or ./file.yaml."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON array, one object a protocol."),
+) -> None:
+    """Splits, conditions, data sets and known issues; counted from the official lists where they are at hand."""
+    from rich.console import Console
+
+    from fasbench.data.lists.facts import describe
+    from fasbench.registry import find_evaluations
+    from fasbench.resources import lists_root
+
+    found = [describe(protocol, pairs, lists_root()) for protocol, pairs in find_evaluations(name)]
+    if as_json:
+        typer.echo(json.dumps([facts.model_dump(mode="json") for facts in found], indent=2))
+    else:
+        for facts in found:
+            print_facts(facts, Console())
+    if any(facts.problems for facts in found):
+        raise typer.Exit(EXIT_DATA)
+
+
+def print_facts(facts: Facts, console: Console) -> None:
+    """The facts as tables and lines."""
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def table(headers: list[str], rows: list[list[str]]) -> None:
+        print_table(console, headers, rows)
+
+    headline = facts.headline
+    console.print(f"{facts.protocol}  {facts.title}", style="bold", highlight=False, markup=False, soft_wrap=True)
+    line(f"  reference: {facts.reference or '-'}")
+    line(f"  preset {facts.preset}; headline: HTER, {headline.level} level, {headline.policy}, {headline.selection}\n")
+    splits = [[name, *(" ".join(getattr(split, role)) for role in _ROLES)] for name, split in facts.splits.items()]
+    table(["split", *_ROLES], splits)
+    conditions = [
+        [name, ", ".join(condition.absent) or "-", condition.validation] for name, condition in facts.conditions.items()
+    ]
+    table(["condition", "absent", "threshold from validation"], conditions)
+    table(["data set", "what it is"], [[name, kind] for name, kind in facts.datasets.items()])
+    counts, attacks = [], []
+    for part in facts.parts:
+        if part.counts:
+            numbers = [getattr(part.counts, name) for name in _COUNTS] + [part.duplicates]
+            counts.append([part.part, *("?" if number is None else f"{number:,}" for number in numbers)])
+            classes = ", ".join(f"{name} {number:,}" for name, number in (part.counts.attacks or {}).items())
+            attacks.append([part.part, classes or "?"])
+    counted = any(part.counted for part in facts.parts)
+    line("Rows, counted from the lists:" if counted else "Rows, as the protocol expects them:")
+    table(["part", *_COUNTS, "duplicates"], counts)
+    table(["part", "attack rows of each class"], attacks)
+    for shared in facts.shared:
+        known = "known" if shared.known == shared.count else f"{shared.known} of them known"
+        both = " and ".join(shared.splits)
+        line(f"  leak: {shared.count} {shared.kind}(s) in both {both} of {shared.dataset} ({known})")
+    if counted and not facts.shared:
+        line("  leaks: none between the splits of a data set")
+    line("Known issues:" if facts.known_issues else "Known issues: none")
+    for issue in facts.known_issues:
+        line(f"  {issue.id}: {issue.text}")
+    for note in facts.notes:
+        line(f"Note: {note}")
+    for problem in facts.problems:
+        line(f"Problem: {problem}")
+
+
+_ROLES = ("train", "validation", "test")
+_COUNTS = ("rows", "live", "attack", "videos", "subjects", "units")
+
+
+def print_table(console: Console, headers: list[str], rows: list[list[str]]) -> None:
+    """A table without lines, and a blank line."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        right = header in (*_COUNTS, "duplicates")
+        table.add_column(header, justify="right" if right else "left", no_wrap=right or header == "part")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, highlight=False, markup=False)
+    console.print()

@@ -1,0 +1,85 @@
+"""The rows of a protocol's parts: its lists, checked by their hashes, without what the protocol drops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fasbench.data.keys import key_lines, rows_sha256
+from fasbench.data.lists.folder import Needed, check_lists, find_list, ground_truth_of
+from fasbench.data.lists.reading import ListRow, read_list
+from fasbench.data.record import ATTACK, LIVE
+from fasbench.data.spec import Drop, PartCounts
+from fasbench.errors import DataError, problem_list
+from fasbench.protocol import Part, Protocol
+
+
+def protocol_rows(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[Part, list[ListRow]]:
+    """The rows of every listed part of the named data sets, in the order of their lists.
+
+    Args:
+        names: data sets of the protocol; those without lists are passed over.
+        folder: the lists, and PADISI-Face's ground truth if the user has it; `resources.lists_root()`.
+
+    Raises:
+        DataError: lists that are missing, differ or are malformed, or rows to drop that are not there; all of them.
+    """
+    specs = {name: protocol.datasets[name] for name in names if protocol.datasets[name].lists}
+    needed = [Needed(file, protocol.lists_source) for spec in specs.values() for file in spec.lists.values()]
+    check_lists(folder, needed)
+    found: dict[Part, list[ListRow]] = {}
+    problems = []
+    for name, spec in specs.items():
+        ground_truth = ground_truth_of(name, spec, folder)
+        for split, file in spec.lists.items():
+            try:
+                rows = read_list(find_list(folder, file.file), name, split, ground_truth)
+                found[Part(name, split)] = drop_rows(rows, spec.drop, split)
+            except DataError as error:
+                problems.append(str(error))
+    if problems:
+        raise DataError(problem_list(f"{protocol}: its lists cannot be used", problems))
+    return found
+
+
+def drop_rows(rows: list[ListRow], drop: Drop, split: str) -> list[ListRow]:
+    """`rows` of one list without those a protocol drops; a row named there goes with its repetitions.
+
+    Raises:
+        DataError: a row to drop is not in the list.
+    """
+    named = set(drop.rows.get(split, ()))  # type: ignore[call-overload]
+    if missing := sorted(named - {row.id for row in rows}):
+        raise DataError(f"drop.rows.{split} names {', '.join(missing)}: not in the list")
+    kept = [row for row in rows if row.id.split("#")[0] not in named]
+    return [row for row in kept if not (drop.duplicates and "#" in row.id)]
+
+
+def count_rows(rows: list[ListRow]) -> PartCounts:
+    """What `rows` hold. Counts that need what the list does not say are None."""
+
+    def distinct(values: Iterable[str | None]) -> int | None:
+        different = set(values)
+        return None if None in different else len(different)
+
+    attacks = Counter(row.attack for row in rows if row.label == ATTACK)
+    return PartCounts(
+        rows=len(rows),
+        live=sum(row.label == LIVE for row in rows),
+        attack=sum(row.label == ATTACK for row in rows),
+        videos=distinct(row.video for row in rows),
+        subjects=distinct(row.subject for row in rows),
+        units=distinct(row.unit for row in rows),
+        attacks=None if None in attacks else {name: attacks[name] for name in sorted(map(str, attacks))},
+    )
+
+
+def split_sha256(protocol: Protocol, split: str, rows: dict[Part, list[ListRow]]) -> Iterator[tuple[str, str]]:
+    """(`validation` or `test`, hash over its rows) of a split all of whose scored parts are in `rows`."""
+    for role in ("validation", "test"):
+        parts = protocol.splits[split].parts(role)
+        if all(part in rows for part in parts):
+            chosen = [row for part in parts for row in rows[part]]
+            lines = key_lines(str(protocol), role, (row.id for row in chosen), (row.label for row in chosen))
+            yield role, rows_sha256(lines)
