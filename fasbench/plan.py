@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +22,8 @@ from fasbench.registry import MethodEntry, find_evaluations, find_method
 from fasbench.resources import canonical_json, sha256, sha256_files
 from fasbench.seeding import seed_everything
 
+Overwrite = Literal["only-missing", "never", "always"]
+
 
 @dataclass(frozen=True)
 class Request:
@@ -36,6 +38,8 @@ class Request:
     precision: str | None = None
     out: Path = Path("runs")
     limit_videos: int | None = None
+    overwrite: Overwrite = "only-missing"
+    oracle: bool = False  # evaluate the epoch that is best on the test set as well
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ class Split(Strict):
     train: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = Field(min_length=1)
     test: tuple[str, ...] = Field(min_length=1)
+    unseen: tuple[str, ...] = Field(
+        (), description="coarse attacks kept out of train and validation; test holds these attacks and bona fide only"
+    )
     rows_sha256: dict[Literal["validation", "test"], _Sha256] = Field(
         default={}, description="hash over the scored rows' sorted lines `key label`; see fasbench.data.keys"
     )
@@ -60,6 +63,9 @@ class Condition(Strict):
     """
 
     absent: tuple[Literal["rgb", "depth", "ir"], ...] = ()
+    degrade: dict[str, int] = Field(
+        default={}, description="sensor degradations, severity 1 to 5; see fasbench.data.conditions"
+    )
     validation: Literal["same", "full"] = "same"
 
     @model_validator(mode="after")
@@ -67,6 +73,15 @@ class Condition(Strict):
         if set(self.absent) == set(MODALITIES):
             raise ValueError("every modality is absent: at least one must remain")
         return self
+
+    def of(self, role: str) -> Condition:
+        """The condition that `validation` or `test` rows are scored under."""
+        return Condition() if role == "validation" and self.validation == "full" else self
+
+    @property
+    def key(self) -> str:
+        """What it does to a row, in one text."""
+        return canonical_json({"absent": sorted(self.absent), "degrade": self.degrade})
 
 
 class KnownIssue(Strict):
@@ -162,7 +177,9 @@ def _load_with_includes(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, A
 
 def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
     """What is well-formed but cannot be meant."""
+    from fasbench.data.conditions import degradation_problems  # scipy: only to check a file
     from fasbench.data.synthetic import NAMES as EMBEDDED
+    from fasbench.data.taxonomy import COARSE
     from fasbench.registry import dataset_names
 
     for name, spec in protocol.datasets.items():
@@ -183,7 +200,14 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
         for name in names:
             if not _NAME.fullmatch(name):
                 yield (kind, name), f"name '{name}': use lower-case letters, digits, '-', '_', '.'"
+    for name, condition in protocol.conditions.items():
+        for problem in degradation_problems(condition.degrade):
+            yield ("conditions", name, "degrade"), problem
     for name, split in protocol.splits.items():
+        for attack in split.unseen:
+            if attack not in COARSE or attack == "live":
+                known = ", ".join(attack for attack in COARSE if attack != "live")
+                yield ("splits", name, "unseen"), f"unknown attack '{attack}'.{suggest(attack, COARSE)} Known: {known}"
         used: dict[str, str] = {}
         for role in ("train", "validation", "test"):
             for position, text in enumerate(getattr(split, role)):

@@ -36,6 +36,7 @@ class Provenance(Strict):
     data: dict[str, str] = pydantic.Field(description="data set -> content hash of its prepared store")
     training_key: str
     initial_weights_sha256: str
+    conditions_version: int | None = pydantic.Field(None, description="of the sensor degradations; None: undisturbed")
     config: dict[str, Any]
     libraries: dict[str, str]
 

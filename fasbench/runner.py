@@ -8,6 +8,7 @@ one the result was computed from.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +17,21 @@ import torch
 
 import fasbench
 from fasbench import metrics, training
+from fasbench.checkpoints import Checkpoints, EpochScores
+from fasbench.data.conditions import CONDITIONS_VERSION
 from fasbench.device import describe_device, make_accelerator, peak_memory
-from fasbench.errors import ConfigError, DataError
-from fasbench.method import Method
+from fasbench.errors import ConfigError, DataError, FasbenchError, problem_list
 from fasbench.plan import Plan, Planned, Request, build_method, make_plans
 from fasbench.resources import sha256_file, write_atomic
 from fasbench.results import Provenance, Result, Runtime, code_version, library_versions, read_result
 from fasbench.scorefile import ScoreFile, ScoreMeta, read_scores
-from fasbench.scoring import as_scores, score_rows
 from fasbench.summary import markdown
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 SELECTIONS = ("source-val", "last")  # which epoch is evaluated; neither looks at the test data
+ORACLE = "oracle"  # the epoch that is best on the test data: on request, marked, never ranked
 
 
 class Reporter:
@@ -57,29 +59,70 @@ class Outcome:
 def run(request: Request, reporter: Reporter | None = None) -> list[Outcome]:
     """Carry a request out; one outcome a protocol, with the results in the protocol's order."""
     reporter = reporter or Reporter()
+    plans = make_plans(request, reporter.preparing)
+    if request.overwrite == "never":
+        refuse_to_replace(plans)
+    renew = {planned.folder for plan in plans for planned in plan.trainings} if request.overwrite == "always" else set()
     outcomes = []
-    for plan in make_plans(request, reporter.preparing):
+    for plan in plans:
         accelerator = make_accelerator(request.device, plan.config.train.precision)
         results: list[Result] = []
         for planned in plan.trainings:
-            state = train(plan, planned, accelerator, reporter)
-            checkpoints = Checkpoints(plan, planned, accelerator.device)
-            for selection in SELECTIONS:
-                epoch = state.best if selection == "source-val" else state.epoch - 1
-                for condition in planned.conditions:
-                    evaluation = Evaluation(plan, planned, state, condition, selection, epoch)
-                    earlier = evaluation.earlier()
-                    results.append(earlier or evaluation.record(checkpoints))
-                    reporter.evaluated(results[-1], fresh=earlier is None)
+            if planned.folder in renew:
+                training.discard(planned.folder)
+                renew.remove(planned.folder)  # protocols share trainings: once is enough
+            epochs = every_epoch(plan, planned, accelerator.device) if request.oracle else None
+            state = train(plan, planned, accelerator, reporter, epochs)
+            checkpoints = Checkpoints(plan, planned, accelerator.device, epochs)
+            for evaluation in evaluations(plan, planned, state, epochs):
+                earlier = None if request.overwrite == "always" else evaluation.earlier()
+                results.append(earlier or evaluation.record(checkpoints))
+                reporter.evaluated(results[-1], fresh=earlier is None)
         if results:
             write_atomic(plan.folder / "report.md", markdown(read_results(plan)))
         outcomes.append(Outcome(plan, results))
     return outcomes
 
 
-def train(plan: Plan, planned: Planned, accelerator: Accelerator, reporter: Reporter) -> training.State:
+def refuse_to_replace(plans: list[Plan]) -> None:
+    """Raise FasbenchError if a planned evaluation would replace a result or score file of another training."""
+    stale = []
+    for plan in plans:
+        for planned in plan.trainings:
+            for path in _result_paths(plan, planned):
+                if path.is_file() and not _belongs(path, plan, planned):
+                    stale.append(f"{path}: edited, or from another method source, protocol, data or metrics version")
+    if stale:
+        raise FasbenchError(problem_list("--overwrite never: these results would be replaced", stale))
+
+
+def every_epoch(plan: Plan, planned: Planned, device: torch.device) -> EpochScores:
+    """The scores of every epoch of a training, under the conditions asked for."""
+    conditions = {name: plan.protocol.conditions[name] for name in planned.conditions}
+    return EpochScores(planned.folder, planned.rows, conditions, device, plan.config.train.score_batch_size)
+
+
+def evaluations(
+    plan: Plan, planned: Planned, state: training.State, epochs: EpochScores | None
+) -> Iterator[Evaluation]:
+    """What a finished training is evaluated for: selection by selection, condition by condition."""
+    for condition in planned.conditions:
+        yield Evaluation(plan, planned, state, condition, "source-val", state.best, state.tied())
+    for condition in planned.conditions:
+        yield Evaluation(plan, planned, state, condition, "last", state.epoch - 1)
+    if epochs is not None:
+        for condition in planned.conditions:
+            epoch, tied = epochs.choose(plan.protocol.conditions[condition], state.epoch)
+            yield Evaluation(plan, planned, state, condition, ORACLE, epoch, tied)
+
+
+def train(
+    plan: Plan, planned: Planned, accelerator: Accelerator, reporter: Reporter, epochs: EpochScores | None = None
+) -> training.State:
     """Train, or take the finished training of the same key."""
     state = training.read_state(planned.folder)
+    if epochs is not None:
+        epochs.require(range(state.epoch if state else 0))
     if state is not None and state.epoch >= plan.config.train.epochs:
         reporter.training_kept(planned)
         return state
@@ -94,42 +137,12 @@ def train(plan: Plan, planned: Planned, accelerator: Accelerator, reporter: Repo
         sources=planned.rows.sources,
         seed=planned.seed,
         folder=planned.folder,
+        observe=epochs.note if epochs else None,
     )
     try:
         return training.train(task, accelerator, reporter.training_event)
     finally:
         accelerator.free_memory()
-
-
-class Checkpoints:
-    """Scores of a training's checkpoints. Each is loaded when it is needed, and nothing is scored twice."""
-
-    def __init__(self, plan: Plan, planned: Planned, device: torch.device) -> None:
-        self.plan = plan
-        self.planned = planned
-        self.device = device
-        self._method: Method | None = None
-        self._loaded: int | None = None
-        self._scores: dict[tuple[int, str, tuple[str, ...]], metrics.Scores] = {}
-
-    def scores(self, epoch: int, role: str, absent: tuple[str, ...]) -> metrics.Scores:
-        """Scores of the `validation` or `test` rows by the checkpoint of `epoch`, without the absent modalities."""
-        key = (epoch, role, absent)
-        if key not in self._scores:
-            rows = getattr(self.planned.rows, role)
-            batch_size = self.plan.config.train.score_batch_size
-            scores = score_rows(self._load(epoch), rows, self.device, batch_size, absent)
-            self._scores[key] = as_scores(rows, scores)
-        return self._scores[key]
-
-    def _load(self, epoch: int) -> Method:
-        if self._method is None:
-            method = build_method(self.plan.kind, self.plan.config, self.planned.rows.sources, self.planned.seed)
-            self._method = method.to(self.device)
-        if self._loaded != epoch:
-            training.load_weights(self._method, self.planned.folder, epoch)
-            self._loaded = epoch
-        return self._method
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,7 @@ class Evaluation:
     condition: str
     selection: str
     epoch: int  # of the checkpoint, from 0
+    tied: int = 1  # epochs that share what the selection looks at first
 
     @property
     def meta(self) -> ScoreMeta:
@@ -158,41 +172,28 @@ class Evaluation:
         )
 
     @property
-    def _place(self) -> Path:
-        return Path(self.planned.split) / self.condition / f"seed-{self.planned.seed}" / self.selection
-
-    @property
     def score_path(self) -> Path:
-        return self.plan.folder / "scores" / self._place.with_suffix(".parquet")
+        return _path(self.plan, self.planned, "scores", self.condition, f"{self.selection}.parquet")
 
     @property
     def result_path(self) -> Path:
-        return self.plan.folder / "results" / self._place.with_suffix(".json")
+        return _path(self.plan, self.planned, "results", self.condition, f"{self.selection}.json")
 
     def earlier(self) -> Result | None:
         """The result on disk, if it belongs to this training, protocol and metrics, and its score file is intact."""
         if not (self.score_path.is_file() and self.result_path.is_file()):
             return None
-        try:
-            result = read_result(self.result_path)
-        except DataError:
+        result = _belongs(self.result_path, self.plan, self.planned)
+        if result is None or result.evaluation != self.meta or result.scores_sha256 != sha256_file(self.score_path):
             return None
-        same = (
-            result.evaluation == self.meta
-            and result.provenance.training_key == self.planned.key
-            and result.provenance.data == self.planned.data_sha256()
-            and _comparable(result, self.plan)
-            and result.scores_sha256 == sha256_file(self.score_path)
-        )
-        return result if same else None
+        return result
 
     def record(self, checkpoints: Checkpoints) -> Result:
         """Score, write the score file, evaluate it, write the result."""
         started = time.perf_counter()
         rule = self.plan.protocol.conditions[self.condition]
-        known = rule.absent if rule.validation == "same" else ()  # what the device knows is missing
-        validation = checkpoints.scores(self.epoch, "validation", known)
-        test = checkpoints.scores(self.epoch, "test", rule.absent)
+        validation = checkpoints.scores(self.epoch, "validation", rule)
+        test = checkpoints.scores(self.epoch, "test", rule)
         ScoreFile(self.meta, validation, test).write(self.score_path)
         scores = read_scores(self.score_path)  # the numbers are those of the file, as anybody can recompute them
         result = Result(
@@ -202,7 +203,7 @@ class Evaluation:
             preset=self.plan.preset,
             sets=self.plan.sets,
             fidelity=self.plan.config.model.fidelity,
-            tied_epochs=self.state.tied() if self.selection == "source-val" else 1,
+            tied_epochs=self.tied,
             metrics=metrics.evaluate(scores.validation, scores.test),
             rows_sha256=scores.rows_sha256(),
             scores_sha256=sha256_file(self.score_path),
@@ -227,17 +228,45 @@ class Evaluation:
             data=self.planned.data_sha256(),
             training_key=self.planned.key,
             initial_weights_sha256=self.planned.initial_weights_sha256,
+            conditions_version=_conditions_version(self.plan, self.condition),
             config=self.plan.config.model_dump(mode="json"),
             libraries=library_versions(),
         )
 
 
+def _path(plan: Plan, planned: Planned, kind: str, condition: str, name: str) -> Path:
+    return plan.folder / kind / planned.split / condition / f"seed-{planned.seed}" / name
+
+
+def _result_paths(plan: Plan, planned: Planned) -> Iterator[Path]:
+    for condition in planned.conditions:
+        for selection in (*SELECTIONS, ORACLE):
+            yield _path(plan, planned, "results", condition, f"{selection}.json")
+
+
+def _belongs(path: Path, plan: Plan, planned: Planned) -> Result | None:
+    """The result at `path` if it is sound and of this training, on these data."""
+    try:
+        result = read_result(path)
+    except DataError:
+        return None
+    provenance = result.provenance
+    same = provenance.training_key == planned.key and provenance.data == planned.data_sha256()
+    return result if same and _comparable(result, plan) else None
+
+
 def _comparable(result: Result, plan: Plan) -> bool:
+    provenance = result.provenance
     return (
-        result.provenance.protocol_sha256 == plan.protocol.sha256
-        and result.provenance.method_sha256 == plan.method_sha256
+        provenance.protocol_sha256 == plan.protocol.sha256
+        and provenance.method_sha256 == plan.method_sha256
+        and provenance.conditions_version == _conditions_version(plan, result.evaluation.condition)
         and result.metrics["metrics_version"] == metrics.METRICS_VERSION
     )
+
+
+def _conditions_version(plan: Plan, condition: str) -> int | None:
+    return CONDITIONS_VERSION if plan.protocol.conditions[condition].degrade else None
 
 
 def read_results(plan: Plan) -> list[Result]:
@@ -257,6 +286,6 @@ def read_results(plan: Plan) -> list[Result]:
 
     def position(result: Result) -> tuple[int, int, int]:
         e = result.evaluation
-        return order[e.split, e.condition], SELECTIONS.index(e.selection), e.seed
+        return order[e.split, e.condition], (*SELECTIONS, ORACLE).index(e.selection), e.seed
 
     return sorted(current, key=position)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from fasbench.data.conditions import degrade
 from fasbench.data.loading import Rows, to_inputs
 from fasbench.errors import FasbenchError
 from fasbench.method import Method
 from fasbench.metrics import Scores
+from fasbench.protocol import Condition
 from fasbench.seeding import numpy_generator
+
+FULL = Condition()  # every sensor as it is
 
 
 def score_rows(
-    method: Method, rows: Rows, device: torch.device, batch_size: int, absent: tuple[str, ...] = ()
+    method: Method, rows: Rows, device: torch.device, batch_size: int, condition: Condition = FULL
 ) -> np.ndarray:
-    """The method's score of every row, (N,) float64.
+    """The method's score of every row under a condition, (N,) float64.
 
     The order is shuffled by a fixed seed: in the official lists neighbours share a label, so a method whose score
     depends on the rest of its batch would gain from it. A repeated list row (`id#2`) inherits the first one's score.
@@ -33,7 +37,10 @@ def score_rows(
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for start in range(0, len(order), batch_size):
             positions = order[start : start + batch_size]
-            inputs = to_inputs(rows.read(positions), method.config, device, absent)
+            groups = rows.read(positions)
+            if condition.degrade:
+                groups = [degrade(group, rows["id"][positions[group.where]], condition.degrade) for group in groups]
+            inputs = to_inputs(groups, method.config, device, condition.absent)
             result = method.score(inputs)
             check_scores(method, result, len(positions))
             scores[positions] = result.cpu().numpy()

@@ -114,6 +114,10 @@ def headers(results: list[Result]) -> list[str]:
     return ["split", "condition", *(column.header for column in columns(results[0].headline)), "live/attack", "epoch"]
 
 
+def selection_text(selection: str) -> str:
+    return "ORACLE (epoch chosen on the test set, never ranked)" if selection == "oracle" else selection
+
+
 def title(results: list[Result], selection: str, level: str) -> str:
     first = results[0]
     e = first.evaluation
@@ -121,7 +125,7 @@ def title(results: list[Result], selection: str, level: str) -> str:
         mark for mark, on in (("SYNTHETIC DATA", first.synthetic), ("PARTIAL DATA, never ranked", e.partial)) if on
     ]
     fidelity = "" if first.fidelity == "intended" else f" ({first.fidelity})"
-    text = f"{e.method}{fidelity} on {e.protocol}@{e.version}, {level} level, selection {selection}"
+    text = f"{e.method}{fidelity} on {e.protocol}@{e.version}, {level} level, selection {selection_text(selection)}"
     return " - ".join([text, *marks])
 
 
@@ -131,7 +135,7 @@ def legend(results: list[Result], levels: tuple[str, ...]) -> list[str]:
     seeds = sorted({result.evaluation.seed for result in results})
     spread = ", mean ± standard deviation over them" if len(seeds) > 1 else ""
     changed = f" with {', '.join(first.sets)}" if first.sets else ""
-    tied = max(result.tied_epochs for result in results)
+    tied = max(result.tied_epochs for result in results if result.evaluation.selection != "oracle")
     lines = [
         f"All numbers in percent. Seeds: {', '.join(map(str, seeds))}{spread}. Preset {first.preset}{changed}, "
         f"metrics version {first.metrics['metrics_version']}.",
@@ -141,6 +145,11 @@ def legend(results: list[Result], levels: tuple[str, ...]) -> list[str]:
         "Selection source-val: the epoch with the lowest source-validation EER (all sensors); last: the last epoch. "
         "No test label is used for either.",
     ]
+    if any(result.evaluation.selection == "oracle" for result in results):
+        lines.append(
+            "Selection oracle: the epoch with the lowest EER on the test set itself, for each split and condition. It "
+            "shows what the literature's way of selecting would print; it is never ranked."
+        )
     coarse = {r.evaluation.split for r in results if r.metrics["levels"]["frame"]["tpr_at_fpr"]["1%"]["coarse"]}
     if coarse:
         lines.append(f"TPR@1% is coarse for {', '.join(sorted(coarse))}: 1 % of the attacks are fewer than 10.")
@@ -177,7 +186,7 @@ def markdown(results: list[Result]) -> str:
     for selection in dict.fromkeys(result.evaluation.selection for result in results):
         for level in ("frame", "video"):
             rows = [headers(results), *(row_texts(row) for row in table(results, selection, level))]
-            blocks += [f"## Selection {selection}, {level} level", _markdown(rows)]
+            blocks += [f"## Selection {selection_text(selection)}, {level} level", _markdown(rows)]
     blocks += ["## Operating points and attack types, frame level", _markdown(_points(results))]
     blocks += ["## Legend", "\n".join(f"- {line}" for line in legend(results, ("frame", "video")))]
     return "\n\n".join(blocks) + "\n"

@@ -41,6 +41,8 @@ class Task:
     sources: tuple[str, ...]
     seed: int
     folder: Path
+    observe: Callable[[int, Method], None] | None = None
+    """Called with each epoch (from 0) and its weights before the epoch counts as finished; must change neither."""
 
 
 @dataclass
@@ -74,6 +76,13 @@ def read_state(folder: Path) -> State | None:
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     return state if intact else None
+
+
+def discard(folder: Path) -> None:
+    """Forget a training, so that it starts anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        (folder / "state.json").unlink(missing_ok=True)  # the rest is overwritten
 
 
 def train(task: Task, accelerator: Accelerator, report: Report) -> State:
@@ -118,6 +127,8 @@ def _train(task: Task, accelerator: Accelerator, report: Report) -> State:
             state.history.append(entry)
             state.epoch = epoch + 1
             state.seconds += time.perf_counter() - started
+            if task.observe is not None:
+                task.observe(epoch, method)
             _save(state, method, stored, optimizer, folder)
             note({"event": "epoch", "epoch": epoch + 1, "of": config.train.epochs, **entry})
     return state

@@ -12,7 +12,7 @@ from fasbench.data.sample import Inputs
 from fasbench.data.store import Images
 from fasbench.errors import FasbenchError
 from fasbench.method import Method
-from fasbench.protocol import Part
+from fasbench.protocol import Condition, Part
 from fasbench.registry import find_method
 from fasbench.scoring import as_scores, score_rows
 
@@ -117,7 +117,7 @@ def test_a_repeated_list_row_inherits_the_first_one_s_score_and_is_not_scored_it
 @pytest.mark.parametrize("absent", [(), ("depth",), ("rgb", "ir")])
 def test_the_condition_s_absence_reaches_the_method(rows, absent):
     spy = Spy()
-    score_rows(spy, rows, CPU, 16, absent)
+    score_rows(spy, rows, CPU, 16, Condition(absent=absent))
     for inputs in spy.seen:
         for m, name in enumerate(("rgb", "depth", "ir")):
             assert (inputs.present[:, m] == (name not in absent)).all()
@@ -125,6 +125,24 @@ def test_the_condition_s_absence_reaches_the_method(rows, absent):
                 assert not inputs.images()[m].any()
     if "depth" not in absent:
         assert spy.seen[0].depth.min() >= 100 / 255
+
+
+def test_the_condition_s_degradation_reaches_each_row_whatever_its_batch(rows):
+    condition = Condition(degrade={"depth-noise": 5}, validation="full")
+    pixels = []
+    for batch_size in (16, 5):
+        spy = Spy()
+        score_rows(spy, rows, CPU, batch_size, condition)
+        order = spy.order()
+        pixels.append(torch.cat([inputs.depth for inputs in spy.seen])[np.argsort(order)])
+        assert [int(inputs.rgb[0, 0, 0, 0] * 255 + 0.5) for inputs in spy.seen] == order[::batch_size]  # left alone
+    assert torch.equal(*pixels)
+    clean = Spy()
+    score_rows(clean, rows, CPU, 16)
+    undisturbed = torch.cat([inputs.depth for inputs in clean.seen])[np.argsort(clean.order())]
+    assert ((pixels[0] - undisturbed).abs().amax((1, 2, 3)) > 1 / 255).all()  # every row
+    assert Condition(degrade={"blur": 1}, validation="full").of("validation") == Condition()
+    assert condition.of("test") == condition
 
 
 def test_a_method_sees_images_and_presence_only(rows):

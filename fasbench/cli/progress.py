@@ -12,7 +12,7 @@ from rich.table import Table
 from fasbench import summary
 from fasbench.plan import Plan, Planned
 from fasbench.results import Result
-from fasbench.runner import Outcome, Reporter
+from fasbench.runner import ORACLE, Outcome, Reporter
 
 
 class ProgressReporter(Reporter):
@@ -83,22 +83,27 @@ def print_outcomes(outcomes: list[Outcome], console: Console) -> None:
             console.print(f"{outcome.plan.protocol}: skipped: {outcome.plan.skipped}", highlight=False)
             continue
         headline = outcome.plan.protocol.headline
-        results = [result for result in outcome.results if result.evaluation.selection == headline.selection]
+        shown = [r for r in outcome.results if r.evaluation.selection in (headline.selection, ORACLE)]
+        for selection in dict.fromkeys(result.evaluation.selection for result in shown):
+            _print_table(shown, selection, headline.level, console)
         console.print()
-        console.print(summary.title(results, headline.selection, headline.level), style="bold", highlight=False)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for number, header in enumerate(summary.headers(results)):
-            table.add_column(header, justify="left" if number < 2 else "right", no_wrap=True)
-        for row in summary.table(results, headline.selection, headline.level):
-            table.add_row(*summary.row_texts(row), style="bold" if row.split.startswith("mean of ") else None)
-        needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-        console.width = max(console.width, needed)  # cropped numbers are worse than wrapped lines
-        console.print(table)
-        console.print()
-        for line in summary.legend(results, (headline.level,)):
+        for line in summary.legend(shown, (headline.level,)):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
         console.print("Report with both levels, both selections and every attack type:")
         console.print(str(outcome.plan.folder / "report.md"), highlight=False, soft_wrap=True)
+
+
+def _print_table(results: list[Result], selection: str, level: str, console: Console) -> None:
+    console.print()
+    console.print(summary.title(results, selection, level), style="bold", highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, header in enumerate(summary.headers(results)):
+        table.add_column(header, justify="left" if number < 2 else "right", no_wrap=True)
+    for row in summary.table(results, selection, level):
+        table.add_row(*summary.row_texts(row), style="bold" if row.split.startswith("mean of ") else None)
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.width = max(console.width, needed)  # cropped numbers are worse than wrapped lines
+    console.print(table)
 
 
 def print_plan(plans: list[Plan], console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from fasbench.cli import EXIT_INTERRUPTED, app
 from fasbench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fasbench.plan import Overwrite
     from fasbench.runner import Outcome
 
 
@@ -32,6 +33,17 @@ def run(
     out: Path = typer.Option(Path("runs"), help="Where trainings, scores and results go."),
     limit_videos: int | None = typer.Option(
         None, min=1, help="Use only the first N videos of each data set and class: a partial run, never ranked."
+    ),
+    overwrite: str = typer.Option(
+        "only-missing",
+        help="only-missing: keep what is complete and intact, do the rest. never: as that, but stop before an earlier "
+        "result of another training would be replaced. always: train and score anew.",
+    ),
+    oracle: bool = typer.Option(
+        False,
+        "--oracle",
+        help="Also evaluate the epoch that is best on the test set, as the literature does. Marked, never ranked; "
+        "every epoch is scored on the test set.",
     ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Train nothing: prepare the data, show what would be done and what is done."
@@ -55,6 +67,8 @@ def run(
         precision=precision,
         out=out,
         limit_videos=limit_videos,
+        overwrite=_parse_overwrite(overwrite),
+        oracle=oracle,
     )
     with ProgressReporter(Console(stderr=True)) as reporter:
         if dry_run:
@@ -81,6 +95,12 @@ def as_json_object(outcome: Outcome) -> dict[str, Any]:
         "skipped": outcome.plan.skipped,
         "results": [result.model_dump(mode="json") for result in outcome.results],
     }
+
+
+def _parse_overwrite(text: str) -> Overwrite:
+    if text not in ("only-missing", "never", "always"):
+        raise ConfigError(f"--overwrite {text}: expected only-missing, never or always")
+    return cast("Overwrite", text)
 
 
 def _parse_seeds(text: str) -> tuple[int, ...]:

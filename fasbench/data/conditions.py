@@ -56,7 +56,7 @@ def degrade(group: Group, ids: Sequence[str], kinds: Mapping[str, int]) -> Group
     Raises:
         ConfigError: unknown kinds or severities, all of them together.
     """
-    if problems := kind_problems(kinds):
+    if problems := degradation_problems(kinds):
         raise ConfigError(problem_list("these sensor degradations are not possible:", problems))
     chosen = [(name, kind) for name, kind in DEGRADATIONS.items() if name in kinds]
     touched = {m for _, kind in chosen for m in kind.modalities}
@@ -72,7 +72,7 @@ def degrade(group: Group, ids: Sequence[str], kinds: Mapping[str, int]) -> Group
     return group._replace(**result)
 
 
-def kind_problems(kinds: Mapping[str, int]) -> list[str]:
+def degradation_problems(kinds: Mapping[str, int]) -> list[str]:
     """What is wrong with a choice of degradations; empty when it is sound."""
     problems = []
     for name, severity in kinds.items():

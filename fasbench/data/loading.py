@@ -29,13 +29,22 @@ class Rows:
         parts: the parts in the protocol's order.
         stores: prepared stores by data set.
         limit_videos: keep only the first so many videos of each data set and class (for partial runs).
+        only: attack classes to keep beside bona fide; none named = all.
+        without: attack classes to leave out.
     """
 
-    def __init__(self, parts: tuple[Part, ...], stores: dict[str, Store], limit_videos: int | None = None) -> None:
+    def __init__(
+        self,
+        parts: tuple[Part, ...],
+        stores: dict[str, Store],
+        limit_videos: int | None = None,
+        only: tuple[str, ...] = (),
+        without: tuple[str, ...] = (),
+    ) -> None:
         self.parts = parts
         self.stores = [stores[part.dataset] for part in parts]
         chosen = [
-            _limit(store, np.flatnonzero(store.column("split") == part.split), limit_videos)
+            _limit(store, _chosen(store, part.split, only, without), limit_videos)
             for part, store in zip(parts, self.stores, strict=True)
         ]
         self.store_index = np.repeat(np.arange(len(parts)), [len(rows) for rows in chosen])
@@ -85,6 +94,15 @@ class Group(NamedTuple):
     depth: np.ndarray  # (G, H, W) uint8
     ir: np.ndarray  # (G, H, W) uint8
     present: np.ndarray  # (G, 3) bool
+
+
+def _chosen(store: Store, split: str, only: tuple[str, ...], without: tuple[str, ...]) -> np.ndarray:
+    """The rows of a split whose attack class is wanted."""
+    attack = store.column("attack")
+    wanted = (store.column("split") == split) & ~np.isin(attack, without)
+    if only:
+        wanted &= np.isin(attack, ("live", *only))
+    return np.flatnonzero(wanted)
 
 
 def _limit(store: Store, rows: np.ndarray, limit: int | None) -> np.ndarray:

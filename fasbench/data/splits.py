@@ -53,7 +53,19 @@ def open_split(
     problems: list[str] = []
     for part in sorted({part for role in parts.values() for part in role}):
         problems += _count_problems(protocol, part, stores[part.dataset])
-    rows = {role: Rows(parts[role], stores, limit_videos) for role in parts}
+    rows = {
+        role: Rows(
+            parts[role],
+            stores,
+            limit_videos,
+            only=split.unseen if role == "test" else (),
+            without=split.unseen if role != "test" else (),
+        )
+        for role in parts
+    }
+    for attack in split.unseen:
+        if attack not in rows["test"]["attack"]:
+            problems.append(f"test has no rows of the unseen attack '{attack}'")
     for role in ("train", "validation"):
         for label in sorted({0, 1} - set(rows[role]["label"].tolist())):
             problems.append(f"{role} has no {'bona fide' if label else 'attack'} rows: both classes are needed")
