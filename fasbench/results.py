@@ -20,7 +20,7 @@ from fasbench.resources import canonical_json, sha256, write_json
 from fasbench.scorefile import ScoreMeta
 from fasbench.yamlfile import Strict, validate
 
-LIBRARIES = ("accelerate", "datasets", "numpy", "pillow", "scipy", "timm", "torch")
+LIBRARIES = ("accelerate", "datasets", "numpy", "open_clip_torch", "pillow", "scipy", "timm", "torch")
 
 
 class Provenance(Strict):

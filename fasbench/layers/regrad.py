@@ -1,0 +1,79 @@
+"""ReGrad: gradients of per-modality losses, projected on each other before they are added (MMDG, CVPR 2024; MMDG++).
+
+The rule acts tensor by tensor. Gradients here are (..., P): flat tensors of one shape and owner, any number at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Rule = Literal["4", "3", "2", "1", "pairwise"]
+RELEASED_EPSILON = 1e-8  # defect B21: absolute, so that small gradients lose most of their projection
+
+
+def project(a: Tensor, b: Tensor, epsilon: float = 0.0) -> tuple[Tensor, Tensor]:
+    """proj_b(a) = (<a, b> / (|b|^2 + epsilon)) b, 0 for b = 0; and <a, b> (..., 1)."""
+    dot, square = (a * b).sum(-1, keepdim=True), (b * b).sum(-1, keepdim=True) + epsilon
+    return torch.where(square > 0, dot / square, 0.0) * b, dot
+
+
+def modulate(a: Tensor, b: Tensor, rule: Rule = "4", epsilon: float = 0.0) -> Tensor:
+    """P(a|b): the part of gradient a that does not harm b.
+
+    Rule 4: proj_b(a) if <a, b> > 0, else a - proj_b(a). Rule 1: always a - proj_b(a). Rule 2: only a positive
+    projection. Rule 3: a without a negative projection.
+    """
+    along, dot = project(a, b, epsilon)
+    if rule == "1":
+        return a - along
+    if rule == "2":
+        return torch.where(dot > 0, along, 0.0)
+    if rule == "3":
+        return torch.where(dot < 0, a - along, a)
+    return torch.where(dot > 0, along, a - along)
+
+
+def rebalance(
+    gradients: Mapping[int, Tensor],
+    owner: int,
+    momentum: Sequence[float],
+    reliability: Sequence[Tensor | float],
+    rule: Rule = "4",
+    epsilon: float = 0.0,
+) -> Tensor:
+    """G_m of the tensors owned by modality m, to be added to the gradient of the classification loss.
+
+    m slow: G_m = g_m + sum_j k_j P(g_j|g_m);  m fast: G_m = k_m P(g_m | sum_j g_j) + sum_j g_j,  j over the others.
+    m is fast iff its loss is strictly the smallest. Rule 1 projects on each other gradient apart, and takes the mean.
+
+    Rule `pairwise` is the MMDG paper's Eq. 5, the slower of two being the base: with j, g_m + k_j P(g_j|g_m) if j is
+    faster, else k_m P(g_m|g_j) + g_j. With three modalities the parts of g_m are averaged over the pairs (our reading).
+
+    Args:
+        gradients: g_j (..., P) of the loss of each available modality; zeros where it does not reach the tensor.
+        owner: m, one of them.
+        momentum: loss of each modality, averaged over time; the smallest converges fastest.
+        reliability: k_j in [0, 1] of each modality.
+    """
+    own = gradients[owner]
+    others = [j for j in gradients if j != owner]
+    if not others:
+        return own
+    slower = {j: momentum[owner] < momentum[j] for j in others}  # than the owner
+    if rule == "pairwise":
+        parts = [reliability[owner] * modulate(own, gradients[j], "4", epsilon) if slower[j] else own for j in others]
+        received = [
+            gradients[j] if slower[j] else reliability[j] * modulate(gradients[j], own, "4", epsilon) for j in others
+        ]
+        return torch.stack(parts).mean(0) + torch.stack(received).sum(0)
+    if not all(slower.values()):
+        received = [reliability[j] * modulate(gradients[j], own, rule, epsilon) for j in others]
+        return own + torch.stack(received).sum(0)
+    rest = torch.stack([gradients[j] for j in others])
+    bases = rest if rule == "1" else rest.sum(0, keepdim=True)
+    kept = modulate(own, bases, rule, epsilon).mean(0)
+    return reliability[owner] * kept + rest.sum(0)
