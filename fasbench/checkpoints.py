@@ -62,8 +62,6 @@ class Checkpoints:
         return self._method
 
 
-
-
 class EpochScores:
     """Scores of a training's checkpoints as they come, under the conditions that are to be evaluated.
 

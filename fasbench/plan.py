@@ -79,7 +79,7 @@ class Plan:
     config: Config[Any]
     preset: str
     sets: tuple[str, ...]
-    partial: bool
+    limit_videos: int | None
     folder: Path  # of scores, results and report
     skipped: str | None  # the method's reason not to run here
     trainings: list[Planned] = field(default_factory=list)
@@ -101,7 +101,7 @@ def make_plans(request: Request, preparing: Progress | None = None) -> list[Plan
             config=config,
             preset=preset,
             sets=request.sets,
-            partial=request.limit_videos is not None,
+            limit_videos=request.limit_videos,
             folder=request.out / str(protocol) / _run_name(entry, preset, config, request.limit_videos),
             skipped=kind.skip(protocol),
         )

@@ -21,7 +21,7 @@ from fasbench.checkpoints import Checkpoints, EpochScores
 from fasbench.data.conditions import CONDITIONS_VERSION
 from fasbench.device import describe_device, make_accelerator, peak_memory
 from fasbench.errors import ConfigError, DataError, FasbenchError, problem_list
-from fasbench.plan import Plan, Planned, Request, build_method, make_plans
+from fasbench.plan import Plan, Planned, Request, build_method, make_plans, shared_layers_sha256
 from fasbench.resources import sha256_file, write_atomic
 from fasbench.results import Provenance, Result, Runtime, code_version, library_versions, read_result
 from fasbench.scorefile import ScoreFile, ScoreMeta, read_scores
@@ -168,7 +168,7 @@ class Evaluation:
             seed=self.planned.seed,
             selection=self.selection,
             epoch=self.epoch + 1,
-            partial=self.plan.partial,
+            partial=self.plan.limit_videos is not None,
         )
 
     @property
@@ -184,9 +184,9 @@ class Evaluation:
         if not (self.score_path.is_file() and self.result_path.is_file()):
             return None
         result = _belongs(self.result_path, self.plan, self.planned)
-        if result is None or result.evaluation != self.meta or result.scores_sha256 != sha256_file(self.score_path):
+        if result is None or result.evaluation != self.meta or result.provenance.weights_sha256 != self._weights_sha256:
             return None
-        return result
+        return result if result.scores_sha256 == sha256_file(self.score_path) else None
 
     def record(self, checkpoints: Checkpoints) -> Result:
         """Score, write the score file, evaluate it, write the result."""
@@ -217,6 +217,10 @@ class Evaluation:
         )
         return result.write(self.result_path)
 
+    @property
+    def _weights_sha256(self) -> str | None:
+        return None if self.selection == ORACLE else self.state.files[training.weights_file(self.epoch)]
+
     def _provenance(self) -> Provenance:
         sha, dirty = code_version()
         return Provenance(
@@ -228,6 +232,9 @@ class Evaluation:
             data=self.planned.data_sha256(),
             training_key=self.planned.key,
             initial_weights_sha256=self.planned.initial_weights_sha256,
+            weights_sha256=self._weights_sha256,
+            layers_sha256=shared_layers_sha256(),
+            limit_videos=self.plan.limit_videos,
             conditions_version=_conditions_version(self.plan, self.condition),
             config=self.plan.config.model_dump(mode="json"),
             libraries=library_versions(),
@@ -260,6 +267,7 @@ def _comparable(result: Result, plan: Plan) -> bool:
     return (
         provenance.protocol_sha256 == plan.protocol.sha256
         and provenance.method_sha256 == plan.method_sha256
+        and provenance.layers_sha256 == shared_layers_sha256()
         and provenance.conditions_version == _conditions_version(plan, result.evaluation.condition)
         and result.metrics["metrics_version"] == metrics.METRICS_VERSION
     )

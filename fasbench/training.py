@@ -248,7 +248,8 @@ def validation_entry(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]
 # --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def _weights_file(epoch: int) -> str:
+def weights_file(epoch: int) -> str:
+    """Name of the checkpoint of an epoch (from 0) in the training's folder."""
     return f"weights-{epoch + 1}.safetensors"  # named from 1, as in tables
 
 
@@ -271,9 +272,9 @@ def _save(state: State, method: Method, stored: list[str], optimizer: Any, folde
     last = state.epoch - 1
     tensors = method.state_dict()
     kept = {name: tensors[name].cpu().contiguous().clone() for name in stored}
-    (folder / _weights_file(last)).write_bytes(save(kept))  # save_file would hide it from the rest of a group
+    (folder / weights_file(last)).write_bytes(save(kept))  # save_file would hide it from the rest of a group
     torch.save(optimizer.state_dict(), folder / _optimizer_file(state.epoch))
-    names = {_weights_file(last), _weights_file(state.best), _optimizer_file(state.epoch)}
+    names = {weights_file(last), weights_file(state.best), _optimizer_file(state.epoch)}
     state.files = {name: sha256_file(folder / name) for name in sorted(names)}
     write_json(folder / "state.json", vars(state))
     for path in (*folder.glob("weights-*"), *folder.glob("optimizer-*")):
@@ -283,7 +284,7 @@ def _save(state: State, method: Method, stored: list[str], optimizer: Any, folde
 
 def load_weights(method: Method, folder: Path, epoch: int) -> None:
     """Load the checkpoint of `epoch` (from 0) into a freshly built method."""
-    saved, tensors = load_file(folder / _weights_file(epoch)), method.state_dict()
+    saved, tensors = load_file(folder / weights_file(epoch)), method.state_dict()
     own = {name: tensors[name] for name in stored_names(method)}
     wrong = sorted(saved.keys() ^ own.keys())
     wrong += sorted(name for name in saved.keys() & own.keys() if saved[name].shape != own[name].shape)

@@ -35,7 +35,7 @@ def block(text: str, language: str, containing: str = "") -> str:
 def test_every_command_and_option_shown_exists(command):
     cli._register()
     words = shlex.split(command)[1:]
-    verb = words[: 2 if words[0] in ("list", "data", "check") else 1]
+    verb = words[: 2 if words[0] in ("list", "data", "check", "show") else 1]
     shown = CliRunner().invoke(cli.app, [*verb, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
     for option in [word for word in words if word.startswith("--")]:

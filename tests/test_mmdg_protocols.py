@@ -22,8 +22,8 @@ from fasbench.data.lists.rows import split_sha256
 from fasbench.protocol import LEAKS, Condition, Part, Protocol, load_protocol
 from fasbench.registry import find_evaluations, protocols
 
-VERBATIM = ("mmdg/fixed", "mmdg/missing", "mmdg/limited")
-CLEAN = tuple(name.replace("mmdg/", "mmdg-clean/") for name in VERBATIM)
+VERBATIM = ("mmdg/fixed", "mmdg/missing", "mmdg/limited", "mmdg/degraded")
+CLEAN = tuple(name.replace("mmdg/", "mmdg-clean/") for name in VERBATIM[:3])
 LETTERS = {"c": "cefa", "p": "padisi", "s": "surf", "w": "wmca"}
 FILES = {"train": "train", "validation": "val", "test": "test"}
 PARTS = [(letter, split) for letter in LETTERS for split in FILES]
@@ -97,7 +97,7 @@ def test_the_headline_is_honest_and_the_preset_the_paper_s(name):
     assert (protocol.headline.policy, protocol.headline.selection) == ("source-eer", "source-val")
 
 
-@pytest.mark.parametrize(("alias", "name"), list(zip(("p1", "p2", "p3"), VERBATIM, strict=True)))
+@pytest.mark.parametrize(("alias", "name"), list(zip(("p1", "p2", "p3"), VERBATIM[:3], strict=True)))
 def test_the_field_s_numbers_are_aliases(alias, name):
     ((protocol, _),) = find_evaluations(alias)
     assert protocol.id == name
@@ -108,7 +108,7 @@ def test_a_family_does_not_name_the_other():
     assert [protocol.id for protocol, _ in find_evaluations("mmdg-clean")] == sorted(CLEAN)
 
 
-@pytest.mark.parametrize(("name", "clean"), list(zip(VERBATIM, CLEAN, strict=True)))
+@pytest.mark.parametrize(("name", "clean"), list(zip(VERBATIM[:3], CLEAN, strict=True)))
 def test_the_clean_variant_reads_the_same_lists_and_drops_what_is_documented(name, clean):
     verbatim, cleaned = load(name), load(clean)
     for dataset, spec in verbatim.datasets.items():

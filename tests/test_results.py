@@ -40,6 +40,7 @@ RESULT = Result(
         data={"synth-k": "d" * 64},
         training_key="t" * 64,
         initial_weights_sha256="w" * 64,
+        layers_sha256="l" * 64,
         config={"optim": {"lr": 1e-4}, "augment": {"gamma": [0.5, 1.5]}},
         libraries={"torch": "2.0"},
     ),

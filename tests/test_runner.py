@@ -9,35 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import QUICK, Log, request
 from safetensors.torch import load_file
 
 from fasbench import metrics, training
 from fasbench.errors import ConfigError, FasbenchError
 from fasbench.metrics import evaluate
-from fasbench.plan import Request, make_plans
+from fasbench.plan import make_plans
 from fasbench.resources import sha256_file
 from fasbench.results import read_result
 from fasbench.runner import Reporter, run
 from fasbench.scorefile import read_scores
-
-QUICK = ("train.epochs=3", "train.steps_per_epoch=4", "train.batch_size=8", "model.image_size=32")
-
-
-def request(method: str, protocol: Path | str, out: Path, **changes) -> Request:
-    return replace(Request(method=method, protocol=str(protocol), sets=QUICK, out=out, device="cpu"), **changes)
-
-
-class Log(Reporter):
-    """Counts what the runner reports."""
-
-    def __init__(self):
-        self.trained, self.fresh, self.kept = [], [], []
-
-    def training_starts(self, plan, planned):
-        self.trained.append((planned.split, planned.seed))
-
-    def evaluated(self, result, fresh):
-        (self.fresh if fresh else self.kept).append(result.name)
 
 
 @pytest.fixture

@@ -177,8 +177,10 @@ def test_a_person_sees_the_same_as_text(protocol, lists):
 
 def test_a_prefix_shows_every_protocol_below_it(lists):
     found = json.loads(invoke("show", "protocol", "mmdg", "--json").stdout)
-    assert [facts["protocol"] for facts in found] == ["mmdg/fixed@1", "mmdg/limited@1", "mmdg/missing@1"]
-    assert list(found[2]["conditions"]) == ["no-depth", "no-ir", "rgb-only"]
+    assert [facts["protocol"] for facts in found] == [
+        f"mmdg/{name}@1" for name in ("degraded", "fixed", "limited", "missing")
+    ]
+    assert list(found[3]["conditions"]) == ["no-depth", "no-ir", "rgb-only"]
     assert list(show("p1/cps-w")["splits"]) == ["cps-w"]
 
 

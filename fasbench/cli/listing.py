@@ -26,15 +26,19 @@ def list_methods() -> None:
 
 @listing.command("protocols")
 def list_protocols() -> None:
-    """Protocols, with their splits and conditions."""
+    """Protocols, and whether they can run on this machine. `fasbench show protocol` tells all of one."""
+    from fasbench.data.catalog import lacking
     from fasbench.protocol import load_protocol
     from fasbench.registry import protocols
 
     rows = []
     for path in protocols().values():
         protocol = load_protocol(path)
-        rows.append([str(protocol), protocol.title, ", ".join(protocol.splits), ", ".join(protocol.conditions)])
-    _print(["protocol", "title", "splits", "conditions"], rows)
+        missing = lacking(protocol)
+        conditions = ", ".join(protocol.conditions) if len(protocol.conditions) <= 6 else str(len(protocol.conditions))
+        runs = f"no: {missing}" if missing else "yes"
+        rows.append([str(protocol), protocol.title, ", ".join(protocol.splits), conditions, runs])
+    _print(["protocol", "title", "splits", "conditions", "runs here"], rows)
 
 
 @listing.command("datasets")
@@ -59,7 +63,9 @@ def _print(headers: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*headers, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for number, header in enumerate(headers):
+        table.add_column(header, no_wrap=number == 0)  # a name is to be copied whole
     for row in rows:
         table.add_row(*row)
     Console().print(table)

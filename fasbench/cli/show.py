@@ -57,10 +57,16 @@ def print_facts(facts: Facts, console: Console) -> None:
     line(f"  preset {facts.preset}; headline: HTER, {headline.level} level, {headline.policy}, {headline.selection}\n")
     splits = [[name, *(" ".join(getattr(split, role)) for role in _ROLES)] for name, split in facts.splits.items()]
     table(["split", *_ROLES], splits)
-    conditions = [
-        [name, ", ".join(condition.absent) or "-", condition.validation] for name, condition in facts.conditions.items()
-    ]
-    table(["condition", "absent", "threshold from validation"], conditions)
+    for name, split in facts.splits.items():
+        if split.unseen:
+            line(
+                f"  {name}: {', '.join(split.unseen)} not in train and validation; tested with bona fide and these only"
+            )
+    conditions = []
+    for name, condition in facts.conditions.items():
+        degraded = ", ".join(f"{kind} severity {severity}" for kind, severity in condition.degrade.items())
+        conditions.append([name, ", ".join(condition.absent) or "-", degraded or "-", condition.validation])
+    table(["condition", "absent", "degraded", "threshold from validation"], conditions)
     table(["data set", "what it is"], [[name, kind] for name, kind in facts.datasets.items()])
     counts, attacks = [], []
     for part in facts.parts:

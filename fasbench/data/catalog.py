@@ -65,7 +65,7 @@ def find_sources(
         elif target in LICENSED:
             raise DataError(f"{target} cannot be prepared: {_NO_READER.format(LICENSED[target].how_to_get())}")
         elif target.endswith(".csv"):
-            options = {"csv": target, "image_size": image_size, "range": _parse_ranges(ranges or [])}
+            options = {"csv": target, "image_size": image_size, "range": parse_ranges(ranges or [])}
             sources.append(make_source(Path(target).stem, validate(DatasetSpec, options, target), Path()))
         elif "/" not in target and suggest(target, dataset_names()):  # more like a data set than like a protocol
             raise unknown("data set", target, dataset_names(), "fasbench list datasets")
@@ -76,7 +76,7 @@ def find_sources(
     return sources
 
 
-def _parse_ranges(items: list[str]) -> dict[str, tuple[float, float]]:
+def parse_ranges(items: list[str]) -> dict[str, tuple[float, float]]:
     ranges = {}
     for item in items:
         try:
@@ -105,6 +105,15 @@ def open_stores(
         report = partial(progress, name) if progress else None
         stores[name] = prepare(source, root or data_root(), progress=report)
     return stores
+
+
+def lacking(protocol: Protocol) -> str:
+    """What a protocol lacks on this machine, in short; empty when it can run."""
+    licensed = [name for name, spec in protocol.datasets.items() if spec.lists]
+    if not licensed:
+        return ""
+    lists = " and lists" if list_problems(lists_root(), needed_lists([protocol])) else ""
+    return f"images{lists} of {', '.join(licensed)} (fasbench list datasets)"
 
 
 def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
