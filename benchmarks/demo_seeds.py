@@ -5,7 +5,8 @@
 
 Trainings that are complete in --out are not repeated. The interval is a percentile bootstrap of the mean AUC over the
 seeds: the test subjects are drawn anew (together for all seeds and methods), the trainings stay. The standard deviation
-over the seeds stands beside it. SYNTHETIC DATA: the numbers compare software, they say nothing about real faces.
+over the seeds stands beside it. Of several conditions the first is taken. SYNTHETIC DATA: the numbers compare software,
+they say nothing about real faces.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ DRAWS = 2000
 
 
 def seed_scores(method: str, protocol: str, seeds: tuple[int, ...], out: Path) -> dict[str, list[Scores]]:
-    """Test scores of every split, one a seed, at the epoch chosen by source validation under all sensors."""
-    plans = [outcome.plan for outcome in run(Request(method, protocol, seeds=seeds, out=out))]
-    return {
-        f"{plan.protocol}/{split}": [
-            read_scores(plan.folder / "scores" / split / "full" / f"seed-{seed}" / "source-val.parquet").test
-            for seed in seeds
-        ]
-        for plan in plans
-        for split in dict.fromkeys(planned.split for planned in plan.trainings)
-    }
+    """Test scores of every split, one a seed, under its first condition, at the epoch chosen by source validation."""
+    found: dict[str, list[Scores]] = {}
+    for outcome in run(Request(method, protocol, seeds=seeds, out=out)):
+        for planned in outcome.plan.trainings:  # split by split, and seed by seed
+            condition = planned.conditions[0]
+            folder = outcome.plan.folder / "scores" / planned.split / condition / f"seed-{planned.seed}"
+            name = f"{outcome.plan.protocol}/{planned.split}/{condition}"
+            found.setdefault(name, []).append(read_scores(folder / "source-val.parquet").test)
+    return found
 
 
 def strata(scores: Scores) -> list[list[np.ndarray]]:
@@ -46,7 +46,9 @@ def strata(scores: Scores) -> list[list[np.ndarray]]:
 
 
 def interval(scores: list[Scores]) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean AUC over the seeds."""
+    """95 % percentile bootstrap interval of the mean AUC over the seeds, whose rows must be the same."""
+    if not all(np.array_equal(s.units, scores[0].units) for s in scores):
+        raise SystemExit("the score files of the seeds have different test units: were they made from the same data?")
     rng, groups = np.random.default_rng(0), strata(scores[0])
     means = []
     for _ in range(DRAWS):
@@ -71,7 +73,8 @@ def main() -> None:
             low, high = interval(scores)
             values = ", ".join(f"{100 * value:.1f}" for value in each)
             print(f"{method:8} {split}  {100 * each.mean():.1f} [{100 * low:.1f}, {100 * high:.1f}]", end="  ")
-            print(f"{len(np.unique(scores[0].units))} test units; seeds {values}, sd {100 * each.std(ddof=1):.1f}")
+            spread = f"{100 * each.std(ddof=1):.1f}" if len(each) > 1 else "n/a"
+            print(f"{len(np.unique(scores[0].units))} test units; seeds {values}, sd {spread}")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from fasbench.device import describe_device, make_accelerator, peak_memory
 from fasbench.training import make_optimizer, train_step
 
 WORK = {"train": "training step", "score": "evaluation forward"}
-SOURCES = ("casia-cefa", "casia-surf", "padisi")
+SOURCES = ("cefa", "padisi", "surf")
 
 
 def main() -> None:

@@ -85,21 +85,17 @@ class EpochScores:
         """Score the checkpoint of `epoch` (from 0), before the training counts it as finished."""
         for role in ROLES:
             for condition in {c.of(role).key: c.of(role) for c in self.conditions.values()}.values():
-                path = self._path(epoch, role, condition)
-                if not path.is_file():
-                    scores = score_rows(method, getattr(self.rows, role), self.device, self.batch_size, condition)
-                    buffer = io.BytesIO()
-                    np.save(buffer, scores, allow_pickle=False)
-                    write_atomic(path, buffer.getvalue())
+                scores = score_rows(method, getattr(self.rows, role), self.device, self.batch_size, condition)
+                buffer = io.BytesIO()
+                np.save(buffer, scores, allow_pickle=False)
+                write_atomic(self._path(epoch, role, condition), buffer.getvalue())
 
     def require(self, epochs: Iterable[int]) -> None:
-        """Raise FasbenchError unless every one of the epochs has been noted."""
+        """Raise FasbenchError unless every one of the epochs has been noted, and is intact."""
         lacking = [
             epoch + 1
             for epoch in epochs
-            if not all(
-                self._path(epoch, role, c.of(role)).is_file() for role in ROLES for c in self.conditions.values()
-            )
+            if any(self._read(epoch, role, c.of(role)) is None for role in ROLES for c in self.conditions.values())
         ]
         if lacking:
             raise FasbenchError(
@@ -109,7 +105,9 @@ class EpochScores:
 
     def scores(self, epoch: int, role: str, condition: Condition) -> np.ndarray:
         """Scores of the rows of a role under what the role sees of a condition, (N,)."""
-        return np.load(self._path(epoch, role, condition.of(role)), allow_pickle=False)
+        scores = self._read(epoch, role, condition.of(role))
+        assert scores is not None, "see require"
+        return scores
 
     def choose(self, condition: Condition, epochs: int) -> tuple[int, int]:
         """The epoch (from 0) with the lowest frame-level EER on the test set, and how many share it.
@@ -123,6 +121,14 @@ class EpochScores:
             ranks.append((metrics.eer(scores, labels).value, -metrics.auc(scores, labels), epoch))
         best = min(ranks)
         return best[2], sum(rank[0] == best[0] for rank in ranks)
+
+    def _read(self, epoch: int, role: str, condition: Condition) -> np.ndarray | None:
+        """What was noted; None if it was not, or is damaged."""
+        try:
+            scores = np.load(self._path(epoch, role, condition), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return scores if scores.shape == (len(getattr(self.rows, role)),) else None
 
     def _path(self, epoch: int, role: str, condition: Condition) -> Path:
         rows = getattr(self.rows, role).content_sha256()

@@ -130,7 +130,8 @@ def code_version() -> tuple[str | None, bool | None]:
 def _git(root: Path, *arguments: str) -> str:
     """Output of a git command about `root`, whatever repository the caller's environment points at."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-C", str(root), *arguments]
+    # A kill in the middle must not leave a lock in the user's repository.
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
 
 

@@ -73,6 +73,8 @@ def run(request: Request, reporter: Reporter | None = None) -> list[Outcome]:
                 renew.remove(planned.folder)  # protocols share trainings: once is enough
             epochs = every_epoch(plan, planned, accelerator.device) if request.oracle else None
             state = train(plan, planned, accelerator, reporter, epochs)
+            if epochs is not None:
+                epochs.require(range(state.epoch))  # another run may have trained meanwhile, without them
             checkpoints = Checkpoints(plan, planned, accelerator.device, epochs)
             for evaluation in evaluations(plan, planned, state, epochs):
                 earlier = None if request.overwrite == "always" else evaluation.earlier()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,7 +83,8 @@ def discard(folder: Path) -> None:
     """Forget a training, so that it starts anew."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        (folder / "state.json").unlink(missing_ok=True)  # the rest is overwritten
+        (folder / "state.json").unlink(missing_ok=True)  # first: without it the rest counts for nothing
+        shutil.rmtree(folder / "epochs", ignore_errors=True)
 
 
 def train(task: Task, accelerator: Accelerator, report: Report) -> State:

@@ -74,6 +74,18 @@ def test_oracle_of_a_training_without_its_epochs_is_refused_with_the_remedy(one_
     assert len(outcome.results) == 9
 
 
+def test_damaged_scores_of_an_epoch_are_noticed_and_renewed(one_split):
+    (before,) = run(replace(one_split, oracle=True))
+    paths = sorted((one_split.out / "trainings").rglob("epochs/*/2.npy"))
+    for damage in (b"x", paths[0].read_bytes()[:-8]):
+        paths[0].write_bytes(damage)
+        with pytest.raises(FasbenchError, match=r"epoch\(s\) 2\. Train it again"):
+            run(replace(one_split, oracle=True))
+    np.save(paths[0], np.full_like(np.load(paths[1]), 0.5))  # sound, but of nothing
+    (after,) = run(replace(one_split, oracle=True, overwrite="always"))
+    assert content(after.results) == content(before.results)
+
+
 def test_oracle_after_an_interruption_is_that_of_an_uninterrupted_run(one_split, monkeypatch):
     whole = replace(one_split, oracle=True)
     (expected,) = run(whole)

@@ -43,7 +43,7 @@ class UAdapterPlusPlus(nn.Module):
         width: D of the trunk.
         channels: d of the bottleneck, also the number of attention heads (of one dimension each).
         samples: K; None takes the closed form (K = infinity) in training too.
-        rate: r; 0 switches the uncertainty off (every certainty is 1).
+        rate: r; 0 switches the uncertainty off: every certainty is 1, and candidate A is always taken.
         selection: `auxiliary` always takes candidate A instead of choosing by certainty.
         released: defects B1 and B10 as in the released code.
         seed: of the draws that B10 makes at evaluation.
@@ -61,7 +61,8 @@ class UAdapterPlusPlus(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.samples, self.rate, self.selection, self.released, self.seed = samples, rate, selection, released, seed
+        self.samples, self.rate, self.released, self.seed = samples, rate, released, seed
+        self.always_auxiliary = selection == "auxiliary" or rate == 0
         self.down_own = nn.Linear(width, channels)  # W_o
         self.down_auxiliary = nn.Linear(width, channels)  # W_a
         self.norm_own = nn.LayerNorm(channels)  # LN_o
@@ -105,8 +106,8 @@ class UAdapterPlusPlus(nn.Module):
                     for z, has in zip(downs, available, strict=True)
                 ]
             )  # (2, B, Q, d)
-            asked, reliability = self._query(z_query, z_aux)
-            t = self.project(self._attend(asked, z_own)) + z_query
+            query, reliability = self._query(z_query, z_aux)
+            t = self.project(self._attend(query, z_own)) + z_query
             t = t + self.linear(self.norm_auxiliary(t))
             activated = quick_gelu(self._convolve(t)).sum(0)  # (B, Q, d): the last layer is linear, so sum before it
         return F.linear(activated, self.up.weight, 2 * self.up.bias), reliability
@@ -115,7 +116,7 @@ class UAdapterPlusPlus(nn.Module):
         """c* q* of z_own (B, Q, d) and z_aux (2, B, Q, d) for every token, (2, B, Q, d), and the reliability (B,)."""
         auxiliary = self._draw(*self.candidate_auxiliary(z_aux), candidate=0)
         own = self._draw(*(x.expand_as(z_aux) for x in self.candidate_own(z_own)), candidate=1)  # drawn in each call
-        chosen = auxiliary if self.selection == "auxiliary" else self._choose(auxiliary, own)
+        chosen = auxiliary if self.always_auxiliary else self._choose(auxiliary, own)
         # B7: the released reliability is the chosen query's, which in training is what the other modalities said.
         reliability = (chosen if self.released else own).certainty[:, :, 0, 0].mean(0)
         return chosen.certainty * chosen.value, reliability
@@ -123,13 +124,13 @@ class UAdapterPlusPlus(nn.Module):
     def _choose(self, auxiliary: Drawn, own: Drawn) -> Drawn:
         """Token by token: at random in training, by the higher certainty at evaluation (a tie goes to the own)."""
         if not self.training:
-            first = auxiliary.certainty > own.certainty
+            take_auxiliary = auxiliary.certainty > own.certainty
         elif self.released:  # B1: the released probability (c_A + c_O) / c_A is never below 1
-            first = torch.ones_like(own.certainty, dtype=torch.bool)
+            take_auxiliary = torch.ones_like(own.certainty, dtype=torch.bool)
         else:
             chance = auxiliary.certainty / (auxiliary.certainty + own.certainty).clamp_min(1e-30)
-            first = torch.rand_like(chance) < chance
-        return Drawn(*(torch.where(first, a, o) for a, o in zip(auxiliary, own, strict=True)))
+            take_auxiliary = torch.rand_like(chance) < chance
+        return Drawn(*(torch.where(take_auxiliary, a, o) for a, o in zip(auxiliary, own, strict=True)))
 
     def _draw(self, mean: Tensor, log_variance: Tensor, candidate: int) -> Drawn:
         """Mean and variance of K samples, drawn from their exact distributions without drawing the samples.
@@ -157,13 +158,13 @@ class UAdapterPlusPlus(nn.Module):
     def _certainty(self, variance: Tensor) -> Tensor:
         return torch.exp(-self.rate * variance.mean(-1, keepdim=True))
 
-    def _attend(self, asked: Tensor, z_own: Tensor) -> Tensor:
+    def _attend(self, query: Tensor, z_own: Tensor) -> Tensor:
         """Attention of (2, B, Q, d) queries over own tokens (B, N, d), d heads of one dimension, scale 1."""
-        q = asked.flatten(0, 1)  # the fused kernel takes (batch, heads, tokens, 1)
+        q = query.flatten(0, 1)  # the fused kernel takes (batch, heads, tokens, 1)
         k, v = (x.repeat(2, 1, 1) for x in (self.key(z_own), self.value(z_own)))
         q, k, v = (x.transpose(1, 2)[..., None] for x in (q, k, v))
         mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # (2 B, d, Q, 1)
-        return mixed[..., 0].transpose(1, 2).view_as(asked)
+        return mixed[..., 0].transpose(1, 2).view_as(query)
 
     def _convolve(self, t: Tensor) -> Tensor:
         """The convolution over the patches (2, B, Q, d); the class token passes it as a map of one pixel."""

@@ -30,12 +30,12 @@ class MMDGppConfig(ModelConfig):
     train_visual: bool = Field(False, description="train the visual trunk too: for random weights only")
     adapter: bool = Field(True, description="U-Adapter++ in every block")
     samples: int | None = Field(50, ge=2, description="K; null = closed form in training too")
-    rate: float = Field(2.5, ge=0, description="r; 0 = no uncertainty, every certainty is 1")
+    rate: float = Field(2.5, ge=0, description="r; 0 = no uncertainty: every certainty is 1, the auxiliary asks")
     selection: Literal["certainty", "auxiliary"] = "certainty"
     theta: float = Field(0.5, ge=0, le=1, description="of the central difference convolution")
     prompts: Prompts = "asymmetric"
     prompt_std: float = Field(1.0, gt=0, description="of the initial prompts; 0.02 is the spread of CLIP's words (B14)")
-    regrad: Rule | Literal["off"] = Field("4", description="rule of ReGrad; off = the sum of the losses")
+    regrad: Rule = Field("4", description="rule of ReGrad; off adds the gradients of the losses as they are")
     beta: float = Field(0.5, ge=0, lt=1, description="momentum of the losses that tell the fast modality")
     modulated: Literal["all", "tokens"] | None = Field(
         None, description="what ReGrad reaches; tokens = defect B3; null = all if intended, tokens if released"
@@ -64,13 +64,18 @@ class Stream(nn.Module):
             )
             for block in range(len(blocks))
         )
-        words = torch.randn(classes, SLOTS, clip.token_embedding.embedding_dim) * config.prompt_std
+        self.prompts = nn.Parameter(torch.empty(classes, SLOTS, clip.token_embedding.embedding_dim))  # (C, 5, W)
         if config.prompts == "fixed":
-            words = clip.token_embedding.weight[SLOT_TOKEN].detach().expand(classes, SLOTS, -1).clone()
-        self.prompts = nn.Parameter(words, requires_grad=config.prompts != "fixed")  # (C, 5, W)
+            self.prompts.requires_grad_(False).copy_(clip.token_embedding.weight[SLOT_TOKEN])
 
 
 Gradients = dict[nn.Parameter, Tensor]
+
+
+class Losses(dict[str, Tensor]):
+    """The losses of a step, with the text features they share: `backward` passes the text tower once."""
+
+    text: Tensor  # (A, C, E), in the graph
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,9 @@ class MMDGpp(Method):
         # B16: the released RGB class token *is* CLIP's; a copy keeps CLIP frozen (+ 1 token).
         self.streams = nn.ModuleList(Stream(config, self.clip, len(self.classes.words), m) for m in range(3))
         self.head = nn.Linear(3 * self.clip.visual.output_dim, 2)
+        if config.prompts != "fixed":
+            for stream in self.streams:  # last, so that their number changes no other draw
+                nn.init.normal_(stream.prompts, std=config.prompt_std)
         # Averaged L_m; not yet seen: infinite, so never the fastest. B2: the release starts at 0 and adds.
         start = 0.0 if self.released else float("inf")
         self.register_buffer("momentum", torch.full((3,), start, dtype=torch.float64))
@@ -116,7 +124,6 @@ class MMDGpp(Method):
             visual = self.clip.visual
             for part in (visual.conv1, visual.ln_pre, visual.transformer, visual.ln_post):
                 part.requires_grad_(True)
-        self._text: tuple[Tensor, Tensor] | None = None  # from `loss` to `backward`: text features, and their leaf
 
     # --- forward ------------------------------------------------------------------------------------------------------
 
@@ -128,7 +135,10 @@ class MMDGpp(Method):
         streams = [self.streams[m] for m in active]
         class_token, position = (torch.stack([getattr(s, n) for s in streams]) for n in ("class_token", "position"))
         x = image_tokens(visual, images, class_token, position)  # (A, B, N, D)
-        certainty: dict[int, list[Tensor]] = {m: [] for m in active}
+        certainties: dict[int, list[Tensor]] = {m: [] for m in active}
+        # B23: what no sample of m has beside m is not even computed, or its weights would get gradients of zero.
+        together = (inputs.present.T.float() @ inputs.present.float()).tolist()  # samples that have both, (3, 3)
+        heard = {m: [j for j in active if together[m][j]] for m in active}
         for number, block in enumerate(blocks):
             # Only the class token leaves the last block, and there it asks for nothing but the others' class tokens.
             tokens = 1 if number == len(blocks) - 1 else x.shape[2]
@@ -138,26 +148,25 @@ class MMDGpp(Method):
             if self.config.adapter:
                 adapted = []
                 for place, m in enumerate(active):
-                    others = [j for j in range(3) if j != m]
-                    output, reliability = self.streams[m].adapters[number](
-                        n[place],
-                        [n[active.index(j)][:, :tokens] if j in active else None for j in others],
-                        [inputs.present[:, j] for j in others],
-                        tokens,
-                    )
+                    auxiliaries = [
+                        n[active.index(j)][:, :tokens] if j in heard[m] else None for j in range(3) if j != m
+                    ]
+                    available = [inputs.present[:, j] for j in range(3) if j != m]
+                    output, certainty = self.streams[m].adapters[number](n[place], auxiliaries, available, tokens)
                     adapted.append(output)
-                    certainty[m].append(reliability)
+                    certainties[m].append(certainty)
                 x = x + torch.stack(adapted)
         class_tokens = visual.ln_post(x[:, :, 0])  # (A, B, D)
         projections = torch.stack([s.projection for s in streams])  # (A, D, E)
-        features = F.normalize((class_tokens @ projections).float(), dim=-1)
-        return Encoded(active, features, {m: self._kappa(certainty[m], inputs.present[:, m]) for m in active})
+        with torch.autocast(x.device.type, enabled=False):  # logits are 100 times their cosines
+            features = F.normalize(class_tokens.float() @ projections, dim=-1)
+        return Encoded(active, features, {m: self._reliability(certainties[m], inputs.present[:, m]) for m in active})
 
-    def _kappa(self, certainty: list[Tensor], present: Tensor) -> Tensor:
+    def _reliability(self, certainties: list[Tensor], present: Tensor) -> Tensor:
         """kappa_m: certainty of the class token, averaged over the blocks and the samples that have the modality."""
-        if not certainty:  # no adapter, no uncertainty
+        if not certainties:  # no adapter, no uncertainty
             return torch.ones((), device=present.device)
-        each = certainty[-1] if self.released else torch.stack(certainty).mean(0)  # B6
+        each = certainties[-1] if self.released else torch.stack(certainties).mean(0)  # B6
         return (each.detach() * present).sum() / present.sum()
 
     def logits(self, encoded: Encoded, present: Tensor) -> Tensor:
@@ -167,20 +176,23 @@ class MMDGpp(Method):
             parts[m] = torch.where(present[:, m, None], v, 0.0)
         return self.head(torch.cat(parts, dim=1))
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, batch: Batch) -> Losses:
+        """L, L_m of the modalities present and their reliabilities. `total` is the sum of the losses; with ReGrad, its
+        gradient is not what is followed."""
         present = batch.inputs.present
         encoded = self.encode(batch.inputs)
-        text = self.text(self.clip, encoded.active, [self.streams[m].prompts for m in encoded.active])  # (A, C, E)
-        leaf = text.detach().requires_grad_()  # encoded once, and once back: see `backward`
-        self._text = text, leaf
+        prompts = [self.streams[m].prompts for m in encoded.active]
+        losses = Losses()
+        losses.text = self.text(self.clip, encoded.active, prompts).float()
         target = self.text_class[batch.label, batch.domain]  # (B,)
         with torch.autocast(present.device.type, enabled=False):
-            losses = {"classification": F.cross_entropy(self.logits(encoded, present), batch.label)}
-            for m, v, t in zip(encoded.active, encoded.features, F.normalize(leaf.float(), dim=-1), strict=True):
+            losses["classification"] = F.cross_entropy(self.logits(encoded, present), batch.label)
+            for m, v, t in zip(encoded.active, encoded.features, F.normalize(losses.text, dim=-1), strict=True):
                 s = self.clip.logit_scale.exp() * v @ t.T  # (B, C)
                 losses[f"alignment_{MODALITIES[m]}"] = F.cross_entropy(s[present[:, m]], target[present[:, m]])
         losses["total"] = torch.stack(list(losses.values())).sum()
-        return losses | {f"certainty_{MODALITIES[m]}": kappa for m, kappa in encoded.reliability.items()}
+        losses.update({f"reliability_{MODALITIES[m]}": kappa for m, kappa in encoded.reliability.items()})
+        return losses
 
     def score(self, inputs: Inputs) -> Tensor:
         return live_probability(self.logits(self.encode(inputs), inputs.present))
@@ -192,21 +204,15 @@ class MMDGpp(Method):
 
         The text tower is passed once, with the gradients of all L_m: prompts of m get theirs from L_m alone.
         """
-        assert self._text is not None, "backward follows loss"
-        (text, leaf), self._text = self._text, None
+        assert isinstance(losses, Losses), "backward takes what loss returned"
         alignment = {
             m: losses[f"alignment_{name}"] for m, name in enumerate(MODALITIES) if f"alignment_{name}" in losses
         }
-        if self.config.regrad == "off":
-            accelerator.backward(losses["total"])
-            if text.requires_grad:
-                text.backward(leaf.grad)
-            return
         self._average({m: float(loss.detach()) for m, loss in alignment.items()})
         modulated = {m: self._modulated(m, set(alignment)) for m in alignment}
-        gradients = self._gradients(alignment, modulated, text, leaf)
+        gradients = self._gradients(alignment, modulated, losses.text)
         accelerator.backward(losses["classification"])  # g_L; last, as it frees the graph
-        reliability = [losses.get(f"certainty_{name}", 0.0) for name in MODALITIES]
+        reliability = [losses.get(f"reliability_{name}", 0.0) for name in MODALITIES]
         for m, owned in modulated.items():
             self._balance(m, owned, gradients, reliability)
         if self.released:  # B23: zeros, not none, so that the optimiser moves what a missing modality owns
@@ -216,16 +222,18 @@ class MMDGpp(Method):
                         p.grad = torch.zeros_like(p)
 
     def _gradients(
-        self, alignment: dict[int, Tensor], modulated: dict[int, list[nn.Parameter]], text: Tensor, leaf: Tensor
+        self, alignment: dict[int, Tensor], modulated: dict[int, list[nn.Parameter]], text: Tensor
     ) -> dict[int, Gradients]:
         """g_j: the gradient of each L_j for every tensor it reaches."""
         shared = [p for m, owned in modulated.items() for p in owned if p is not self.streams[m].prompts]
+        wanted = [*shared, text] if text.requires_grad else shared  # the text is not passed yet
         gradients: dict[int, Gradients] = {}
-        at_text = torch.zeros_like(leaf)
+        at_text = torch.zeros_like(text)
         for j, loss in alignment.items():
-            *found, of_text = torch.autograd.grad(loss, [*shared, leaf], retain_graph=True, allow_unused=True)
-            gradients[j] = {p: g for p, g in zip(shared, found, strict=True) if g is not None}
-            at_text += of_text
+            found = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
+            gradients[j] = {p: g for p, g in zip(shared, found, strict=False) if g is not None}
+            if text.requires_grad:
+                at_text += found[-1]
         if text.requires_grad:
             prompts = [self.streams[m].prompts for m in alignment]
             for m, p, g in zip(alignment, prompts, torch.autograd.grad(text, prompts, at_text), strict=True):
@@ -236,7 +244,7 @@ class MMDGpp(Method):
         self, owner: int, owned: list[nn.Parameter], gradients: dict[int, Gradients], reliability: list[Tensor | float]
     ) -> None:
         """Add G_m to the gradients of a modality's tensors: each by itself, those of one shape at once."""
-        compared = range(3) if self.released else list(gradients)  # B24
+        compared = range(3) if self.released and len(gradients) > 1 else list(gradients)  # B24
         by_shape: dict[torch.Size, list[nn.Parameter]] = {}
         for p in owned:
             if any(p in reached for reached in gradients.values()):

@@ -16,7 +16,7 @@ MODALITY_WORDS = ("RGB", "depth", "infrared")
 SLOTS = 5
 SUFFIX = " within the deployment environment of" + SLOTS * " X"
 SLOT_TOKEN = 343  # " x" in CLIP's vocabulary
-_RELEASED_DOMAINS = ("wmca", "cefa", "surf", "padisi")
+_RELEASED_DOMAINS = ("wmca", "cefa", "surf", "padisi")  # the lab's order of spoof classes
 
 Word = Literal["spoof", "real"]
 Prompts = Literal["asymmetric", "symmetric", "fixed"]
@@ -61,10 +61,12 @@ class TextClasses:
             return cls(("spoof", "real"), ((0,) * count, (1,) * count))
         if prompts == "symmetric":
             return cls(("spoof", "real") * count, (tuple(range(0, 2 * count, 2)), tuple(range(1, 2 * count, 2))))
-        domains = tuple(sources)
-        if released:  # B15: the held-out domain keeps its spoof class; the order is the lab's
-            known = set(sources) <= set(_RELEASED_DOMAINS)
-            domains = _RELEASED_DOMAINS if known else domains + tuple(f"absent-{n}" for n in range(4 - count))
+        domains = list(sources)
+        if released:  # B15: the held-out domain keeps its spoof class
+            others = [name for name in sources if name not in _RELEASED_DOMAINS]
+            free = [name for name in _RELEASED_DOMAINS if name not in sources]
+            taken = dict(zip(free, others, strict=False))
+            domains = [taken.get(name, name) for name in _RELEASED_DOMAINS] + others[len(free) :]
         spoof = {domain: place if place == 0 else place + 1 for place, domain in enumerate(domains)}
         words: tuple[Word, ...] = ("spoof", "real", *["spoof"] * (len(domains) - 1))  # type: ignore[assignment]
         return cls(words, (tuple(spoof[name] for name in sources), (1,) * count))
@@ -84,9 +86,8 @@ class PromptedText(nn.Module):
 
     def __init__(self, words: Sequence[Word], misplaced: bool) -> None:
         super().__init__()
-        tokenizer = open_clip.SimpleTokenizer()
         texts = [sentence for m in MODALITY_WORDS for word in words for sentence in sentences(m, word)]
-        tokens = tokenizer(texts)  # (3 C 9, 77)
+        tokens = open_clip.tokenize(texts)  # (3 C 9, 77)
         last = tokens.argmax(dim=1)  # end of text has the largest id
         first = last - SLOTS
         if misplaced:

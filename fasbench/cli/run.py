@@ -77,7 +77,8 @@ def run(
             try:
                 outcomes = run_request(request, reporter)
             except KeyboardInterrupt:
-                reporter.console.print("Interrupted. The same command goes on from the last finished epoch.")
+                command = "The same command" + (", without --overwrite," if overwrite == "always" else "")
+                reporter.console.print(f"Interrupted. {command} goes on from the last finished epoch.")
                 raise typer.Exit(EXIT_INTERRUPTED) from None
     console = Console()
     if dry_run:

@@ -50,13 +50,37 @@ def build_clip(name: str, pretrained: str | None, image_size: int) -> open_clip.
             model = open_clip.create_model(name, pretrained=pretrained, precision="fp32", force_image_size=image_size)
     except Exception as error:  # hub, network, file and shape errors of four libraries
         raise FasbenchError(_remedy(name, pretrained, error)) from error
-    if not isinstance(model, open_clip.CLIP) or not hasattr(model.visual, "transformer"):
-        raise FasbenchError(f"{name} is not a CLIP with a vision transformer. Try ViT-B-16-quickgelu")
+    if not _is_plain(model):
+        raise FasbenchError(f"{name} is not a plain CLIP with a vision transformer. Try ViT-B-16-quickgelu")
     for module in list(model.modules()):
         for child, value in module.named_children():
             if isinstance(value, open_clip.transformer.QuickGELU):
                 setattr(module, child, QuickGELU())
     return model.requires_grad_(False)
+
+
+def _is_plain(model: nn.Module) -> bool:
+    """Whether the model is what the functions below compute: OpenAI's architecture, at any size."""
+    if not isinstance(model, open_clip.CLIP) or not hasattr(model.visual, "transformer"):
+        return False
+    blocks = [*model.visual.transformer.resblocks, *model.transformer.resblocks]
+    return (
+        all(
+            type(block) is open_clip.transformer.ResidualAttentionBlock
+            and type(block.attn) is nn.MultiheadAttention
+            and isinstance(block.ls_1, nn.Identity)
+            and isinstance(block.ls_2, nn.Identity)
+            for block in blocks
+        )
+        and model.visual.attn_pool is None
+        and isinstance(model.text_projection, nn.Parameter)
+        and len(model.positional_embedding) == model.context_length
+        and model.visual.pool_type == "tok"
+        and isinstance(model.visual.ln_pre, nn.LayerNorm)
+        and model.text_pool_type == "argmax"
+        and model.vocab_size == 49_408
+        and model.attn_mask is not None
+    )
 
 
 @contextmanager
@@ -77,6 +101,8 @@ def _remedy(name: str, pretrained: str | None, error: Exception) -> str:
     if name not in open_clip.list_models() and ":" not in name:
         near = [known for known in open_clip.list_models() if known.lower().startswith(name.lower()[:6])]
         return f"open_clip knows no model '{name}'. Known: {', '.join(near or open_clip.list_models())}"
+    if pretrained is None:
+        return f"open_clip cannot build '{name}': {error}"
     known = open_clip.list_pretrained_tags_by_model(name)
     if pretrained not in known:
         return f"CLIP weights '{pretrained}' of {name}: {error}. Give a file of weights, or a tag: {', '.join(known)}"

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Rule = Literal["4", "3", "2", "1", "pairwise"]
+Rule = Literal["4", "3", "2", "1", "pairwise", "off"]
 RELEASED_EPSILON = 1e-8  # defect B21: absolute, so that small gradients lose most of their projection
 
 
@@ -50,8 +50,9 @@ def rebalance(
     m slow: G_m = g_m + sum_j k_j P(g_j|g_m);  m fast: G_m = k_m P(g_m | sum_j g_j) + sum_j g_j,  j over the others.
     m is fast iff its loss is strictly the smallest. Rule 1 projects on each other gradient apart, and takes the mean.
 
-    Rule `pairwise` is the MMDG paper's Eq. 5, the slower of two being the base: with j, g_m + k_j P(g_j|g_m) if j is
-    faster, else k_m P(g_m|g_j) + g_j. With three modalities the parts of g_m are averaged over the pairs (our reading).
+    Rule `off` adds all gradients as they are. Rule `pairwise` is the MMDG paper's Eq. 5, the slower of two being the
+    base: with j, g_m + k_j P(g_j|g_m) if j is faster, else k_m P(g_m|g_j) + g_j. With three modalities the parts of g_m
+    are averaged over the pairs (our reading).
 
     Args:
         gradients: g_j (..., P) of the loss of each available modality; zeros where it does not reach the tensor.
@@ -63,6 +64,8 @@ def rebalance(
     others = [j for j in gradients if j != owner]
     if not others:
         return own
+    if rule == "off":
+        return torch.stack(list(gradients.values())).sum(0)
     slower = {j: momentum[owner] < momentum[j] for j in others}  # than the owner
     if rule == "pairwise":
         parts = [reliability[owner] * modulate(own, gradients[j], "4", epsilon) if slower[j] else own for j in others]

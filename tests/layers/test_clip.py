@@ -1,6 +1,9 @@
 """The opened CLIP computes what open_clip computes, and says what to do when its weights cannot be had."""
 
+import copy
+import json
 import logging
+import re
 
 import open_clip
 import pytest
@@ -78,14 +81,64 @@ def test_openai_weights_without_a_network(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "pretrained", "text"),
     [
-        ("ViT-B-17", None, "knows no model 'ViT-B-17'. Known: ViT-B-16"),
-        ("ViT-B-16-quickgelu", "opanai", "'opanai' of ViT-B-16-quickgelu"),
-        ("RN50", None, "RN50 is not a CLIP with a vision transformer"),
+        ("ViT-B-17", None, "open_clip knows no model 'ViT-B-17'. Known: ViT-B-16"),
+        ("ViT-B-16-quickgelu", "opanai", "CLIP weights 'opanai' of ViT-B-16-quickgelu: "),
+        ("RN50", None, "RN50 is not a plain CLIP with a vision transformer. Try ViT-B-16-quickgelu"),
+        ("ViT-M-16-alt", None, "ViT-M-16-alt is not a plain CLIP with a vision transformer"),  # it has LayerScale
     ],
 )
 def test_what_cannot_be_built(name, pretrained, text):
-    with pytest.raises(FasbenchError, match=text.replace("(", "\\(")):
+    with pytest.raises(FasbenchError, match=re.escape(text)):
         build_clip(name, pretrained, 224)
+
+
+@pytest.fixture
+def variant(tmp_path, monkeypatch):
+    """Name of a model like the tiny one, with another vision or text configuration."""
+
+    def add(tower, settings):
+        config = copy.deepcopy(open_clip.get_model_config(TINY))
+        config[tower].update(settings)
+        (tmp_path / "variant.json").write_text(json.dumps(config))
+        open_clip.add_model_config(tmp_path)
+        return "variant"
+
+    for name in ("_MODEL_CONFIGS", "_MODEL_CONFIG_PATHS"):
+        monkeypatch.setattr(open_clip.factory, name, copy.copy(getattr(open_clip.factory, name)))
+    return add
+
+
+@pytest.mark.parametrize(
+    ("tower", "settings"),
+    [
+        ("vision_cfg", {"ls_init_value": 1e-4}),
+        ("text_cfg", {"ls_init_value": 1e-4}),
+        ("vision_cfg", {"pool_type": "avg"}),
+        ("vision_cfg", {"no_ln_pre": True}),
+        ("text_cfg", {"pool_type": "last"}),
+        ("text_cfg", {"vocab_size": 50_000}),
+        ("text_cfg", {"no_causal_mask": True}),
+        ("vision_cfg", {"qk_norm": True}),
+        ("vision_cfg", {"attentional_pool": True}),
+        ("text_cfg", {"scale_heads": True}),
+        ("text_cfg", {"proj_type": "none"}),
+        ("text_cfg", {"embed_cls": True}),
+    ],
+)
+def test_another_architecture_is_refused(variant, tower, settings):
+    """What the pieces would silently compute as if it were OpenAI's."""
+    with pytest.raises(FasbenchError, match="variant is not a plain CLIP with a vision transformer"):
+        build_clip(variant(tower, settings), None, 64)
+
+
+def test_the_variants_differ_from_a_model_that_is_built_by_what_they_name_only(variant):
+    assert build_clip(variant("vision_cfg", {"layers": 1}), None, 64).visual.pool_type == "tok"
+
+
+def test_without_weights_there_is_no_talk_of_fetching_them(variant):
+    with pytest.raises(FasbenchError, match=r"^open_clip cannot build 'variant': ") as error:
+        build_clip(variant("vision_cfg", {"width": 95}), None, 64)  # not a multiple of the heads
+    assert "fetched" not in str(error.value)
 
 
 def test_building_leaves_the_callers_logging_alone(caplog):

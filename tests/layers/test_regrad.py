@@ -83,7 +83,7 @@ def test_fast_without_reliability_takes_the_others():
     assert torch.equal(rebalance(gradients, 0, FAST, (0, 0, 0)), grad(8, 10))
 
 
-@pytest.mark.parametrize("rule", ["4", "3", "2", "1", "pairwise"])
+@pytest.mark.parametrize("rule", ["4", "3", "2", "1", "pairwise", "off"])
 @pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (0, 2, 1)])
 def test_permuting_the_modalities_permutes_the_result(rule, order):
     torch.manual_seed(0)
@@ -103,6 +103,14 @@ def test_a_tie_has_no_fast_modality():
 
 def test_alone_it_keeps_its_gradient():
     assert torch.equal(rebalance({1: grad(1, 2)}, 1, FAST, (0, 0, 0)), grad(1, 2))
+
+
+@pytest.mark.parametrize("momentum", [SLOW, FAST])
+def test_off_adds_the_gradients_as_they_are(momentum):
+    gradients = {0: grad(1, 2), 1: grad(-3, 4), 2: grad(5, -7)}
+    assert rebalance(gradients, 0, momentum, (0, 0.5, 0.25), rule="off").tolist() == [3, -1]
+    assert rebalance({0: grad(1, 2), 2: grad(5, -7)}, 2, momentum, (0, 0, 0), rule="off").tolist() == [6, -5]
+    assert rebalance({0: grad(1, 2)}, 0, momentum, (0, 0, 0), rule="off").tolist() == [1, 2]
 
 
 def test_of_two_the_faster_is_damped():

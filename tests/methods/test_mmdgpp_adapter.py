@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fasbench.baselines.mmdgpp.adapter import Drawn
-from mmdgpp_samples import adapter_of, reaches
+from fasbench.baselines.mmdgpp.adapter import Drawn, GaussianQuery
+from mmdgpp_samples import adapter_of, build, reaches
 
 
 def test_certainty_of_unit_variance():
@@ -158,3 +158,91 @@ def test_the_class_token_alone_is_the_first_of_all_tokens():
     one, same = adapter(own, [a[:, :1], b[:, :1]], [everyone, everyone], 1)
     assert torch.allclose(one, all_tokens[:, :1], atol=1e-5)
     assert torch.equal(reliability, same)
+
+
+def test_the_logarithm_of_the_variance_is_clamped():
+    """So that no token, however far from those trained on, gives an infinite or a vanishing variance."""
+    torch.manual_seed(0)
+    query, z = GaussianQuery(8), torch.randn(100, 8)
+    assert torch.equal(query(z)[1], query.log_variance(query.query(z)))
+    mean, log_variance = query(1e6 * z)
+    assert (log_variance.min().item(), log_variance.max().item()) == (-10, 10)
+    assert mean.abs().max().item() > 1e3
+
+
+# --- draws ------------------------------------------------------------------------------------------------------------
+
+
+def drawn(adapter, candidate):
+    return adapter._draw(torch.zeros(2, 1, 5, 8), torch.zeros(2, 1, 5, 8), candidate)
+
+
+def test_released_draws_at_evaluation_are_their_own_for_each_candidate_and_auxiliary():
+    """B10: the same in every call, but not for what the released code draws apart."""
+    adapter = adapter_of(released=True).eval()
+    auxiliary, own = drawn(adapter, 0), drawn(adapter, 1)
+    for found in (auxiliary, own):
+        assert not bool((found.value[0] == found.value[1]).any())  # one auxiliary's call, and the other's
+        assert not bool((found.certainty[0] == found.certainty[1]).any())
+    assert not bool((auxiliary.value == own.value).any())
+    assert not bool((auxiliary.certainty == own.certainty).any())
+    for again in (drawn(adapter, 0), drawn(adapter_of(released=True).eval(), 0)):
+        assert torch.equal(again.value, auxiliary.value) and torch.equal(again.certainty, auxiliary.certainty)
+
+
+def test_released_draws_at_evaluation_are_the_same_for_every_sample():
+    adapter = adapter_of(released=True).eval()
+    many = adapter._draw(torch.zeros(2, 3, 5, 8), torch.zeros(2, 3, 5, 8), 0)
+    assert torch.equal(many.value, drawn(adapter, 0).value.expand(2, 3, 5, 8))
+    assert torch.equal(many.certainty, drawn(adapter, 0).certainty.expand(2, 3, 5, 1))
+
+
+def test_released_draws_at_evaluation_differ_between_adapters():
+    adapters = [adapter for stream in build(fidelity="released").eval().streams for adapter in stream.adapters]
+    values = [drawn(adapter, candidate).value for adapter in adapters for candidate in (0, 1)]
+    assert len(values) == 12
+    assert not [(i, j) for i in range(12) for j in range(i) if bool((values[i] == values[j]).any())]
+
+
+def test_in_training_the_own_candidate_is_drawn_anew_for_each_auxiliary():
+    adapter, seen = adapter_of().train(), []
+    choose = adapter._choose
+    adapter._choose = lambda *candidates: seen.append(candidates) or choose(*candidates)
+    z = torch.randn(1, 5, 8)
+    adapter._query(z, z.expand(2, 1, 5, 8))
+    for candidate in seen[0]:
+        assert not bool((candidate.value[0] == candidate.value[1]).any())
+        assert not bool((candidate.certainty[0] == candidate.certainty[1]).any())
+
+
+# --- precision --------------------------------------------------------------------------------------------------------
+
+
+class Given(torch.nn.Module):
+    """A down-projection with the same result in any precision."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        with torch.autocast("cpu", enabled=False):
+            return self.inner(x.float())
+
+
+def test_an_adapter_computes_in_fp32_under_autocast():
+    """All between the projections down and up."""
+    adapter, seen = adapter_of().eval(), []
+    adapter.down_own, adapter.down_auxiliary = Given(adapter.down_own), Given(adapter.down_auxiliary)
+    convolve = adapter._convolve
+    adapter._convolve = lambda t: seen.append((t, convolve(t))) or seen[-1][1]
+    own, a, b = torch.randn(3, 2, 5, 16)
+    everyone = torch.ones(2, dtype=torch.bool)
+    _, expected = adapter(own, [a, b], [everyone, everyone], 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, reliability = adapter(own, [a, b], [everyone, everyone], 5)
+    assert output.dtype == torch.bfloat16
+    assert reliability.dtype == torch.float32
+    torch.testing.assert_close(reliability, expected, rtol=0, atol=1e-6)
+    for plain, under_autocast in zip(*seen, strict=True):
+        torch.testing.assert_close(under_autocast, plain, rtol=0, atol=1e-6)  # and of the same type

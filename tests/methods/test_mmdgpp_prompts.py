@@ -92,11 +92,28 @@ def test_text_classes(sources, words, spoof, live):
     assert TextClasses.of(sources, "asymmetric", released=False) == TextClasses(words, (spoof, live))
 
 
-def test_released_text_classes_keep_the_held_out_domain():
-    """B15: spoof of WMCA 0, CeFA 2, SURF 3, PADISI 4, whatever is trained on."""
-    classes = TextClasses.of(("cefa", "padisi", "surf"), "asymmetric", released=True)
-    assert classes == TextClasses(("spoof", "real", "spoof", "spoof", "spoof"), ((2, 4, 3), (1, 1, 1)))
-    assert TextClasses.of(("a", "b", "c"), "asymmetric", released=True).index == ((0, 2, 3), (1, 1, 1))
+@pytest.mark.parametrize(
+    ("sources", "spoof"),
+    [
+        # WMCA 0, CeFA 2, SURF 3, PADISI 4, whatever is trained on
+        (("cefa", "padisi", "surf"), (2, 4, 3)),
+        (("cefa", "padisi", "wmca"), (2, 4, 0)),
+        (("padisi",), (4,)),
+        (("cefa", "padisi", "surf", "wmca"), (2, 4, 3, 0)),
+        # others in the free places, in order
+        (("casia", "surf"), (0, 3)),
+        (("a", "surf", "wmca", "z"), (2, 3, 0, 4)),
+        (("a", "b", "c"), (0, 2, 3)),
+        # and after them when there is none left
+        (("a", "b", "c", "d", "e", "f"), (0, 2, 3, 4, 5, 6)),
+        (("a", "b", "cefa", "d", "e", "wmca"), (3, 4, 2, 5, 6, 0)),
+    ],
+)
+def test_released_text_classes_keep_the_held_out_domain(sources, spoof):
+    """B15"""
+    words = ("spoof", "real", *["spoof"] * (max(4, len(sources)) - 1))
+    expected = TextClasses(words, (spoof, (1,) * len(sources)))
+    assert TextClasses.of(sources, "asymmetric", released=True) == expected
 
 
 def test_symmetric_and_fixed_text_classes():

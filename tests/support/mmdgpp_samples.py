@@ -1,6 +1,11 @@
 """Small MMDG++ models and batches that several test files use."""
 
+import functools
+
+import open_clip
+import pytest
 import torch
+from fasbench.baselines.mmdgpp import method as mmdgpp
 from fasbench.baselines.mmdgpp.adapter import UAdapterPlusPlus
 from fasbench.baselines.mmdgpp.method import MMDGpp
 
@@ -17,6 +22,18 @@ ROOT = "up"  # the zero-initialised layer of an adapter
 def build(sources=SOURCES, **settings):
     torch.manual_seed(0)
     return MMDGpp(MMDGpp.Config(**{**TINY, **settings}), sources)
+
+
+@functools.cache
+def without_memory(sources=SOURCES, **settings):
+    """The same, its CLIP and what is copied from it on the meta device: names, shapes and counts at full size."""
+
+    def build_clip(name, pretrained, image_size):
+        return open_clip.create_model(name, force_image_size=image_size, device="meta").requires_grad_(False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmdgpp, "build_clip", build_clip)
+        return build(sources, **settings)
 
 
 def awake(method):
@@ -64,16 +81,10 @@ def gradients(method):
 
 def of_loss(method, batch, name):
     """Gradient of one loss for every trainable tensor, None where it does not reach."""
-    losses = method.loss(batch)
-    text, leaf = method._text
-    loss = losses[name]
     named = {n: p for n, p in method.named_parameters() if p.requires_grad}
-    found = torch.autograd.grad(loss, [*named.values(), leaf], retain_graph=True, allow_unused=True)
-    result = dict(zip(named, found[:-1], strict=True))
-    if found[-1] is not None:
-        prompts = [f"streams.{m}.prompts" for m in range(3)]
-        result |= dict(zip(prompts, torch.autograd.grad(text, [named[n] for n in prompts], found[-1]), strict=True))
-    return result
+    return dict(
+        zip(named, torch.autograd.grad(method.loss(batch)[name], list(named.values()), allow_unused=True), strict=True)
+    )
 
 
 def reaches(gradient):
