@@ -170,7 +170,7 @@ class Evaluation:
             seed=self.planned.seed,
             selection=self.selection,
             epoch=self.epoch + 1,
-            partial=self.plan.limit_videos is not None,
+            partial=self.plan.limit_videos is not None or self.planned.rows.incomplete,
         )
 
     @property

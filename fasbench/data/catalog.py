@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fasbench.data.licensed import LICENSED
 from fasbench.data.lists.folder import list_problems, needed_lists
 from fasbench.data.sources import Source
-from fasbench.data.spec import DatasetSpec
+from fasbench.data.spec import DatasetSpec, Drop
 from fasbench.errors import ConfigError, DataError, problem_list, suggest
 from fasbench.protocol import Protocol
-from fasbench.resources import data_root, lists_root
+from fasbench.resources import canonical_json, data_root, lists_root
 from fasbench.yamlfile import validate
 
 if TYPE_CHECKING:
+    from fasbench.data.sources.listed import OnMissing
     from fasbench.data.store import Store
-
-# Until there are readers of licensed images, their protocols are there to be shown and checked.
-_NO_READER = "{}. This version of fasbench does not read its images yet"
 
 Progress = Callable[[str, int, int], None]  # data set, rows done, rows in all
 
@@ -63,7 +62,10 @@ def find_sources(
         if target in dataset_names():
             sources.append(make_source(target, validate(DatasetSpec, {"size": size}, "--size"), Path()))
         elif target in LICENSED:
-            raise DataError(f"{target} cannot be prepared: {_NO_READER.format(LICENSED[target].how_to_get())}")
+            raise DataError(
+                f"{target} cannot be prepared without its files: fasbench data prepare {target} --from FOLDER. "
+                f"{LICENSED[target].how_to_get()}"
+            )
         elif target.endswith(".csv"):
             options = {"csv": target, "image_size": image_size, "range": parse_ranges(ranges or [])}
             sources.append(make_source(Path(target).stem, validate(DatasetSpec, options, target), Path()))
@@ -72,7 +74,8 @@ def find_sources(
         else:
             for protocol, _ in find_evaluations(target):
                 _refuse_licensed(protocol, list(protocol.datasets))
-                sources += [make_source(name, spec, protocol.folder) for name, spec in protocol.datasets.items()]
+                own = {name: spec for name, spec in protocol.datasets.items() if not spec.lists}
+                sources += [make_source(name, spec, protocol.folder) for name, spec in own.items()]
     return sources
 
 
@@ -88,41 +91,115 @@ def parse_ranges(items: list[str]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
+def listed_sources(
+    name: str,
+    root: Path,
+    layout: str | None = None,
+    image_size: int = 224,
+    crop: str | None = None,
+    on_missing: str = "error",
+    protocol: str | None = None,
+) -> list[Source]:
+    """Sources of a licensed data set: one for each set of lists that a bundled protocol names, or the one given.
+
+    Args:
+        root: the user's copy of the data set.
+        layout: a variant's name, where `root` holds several.
+        crop: see `fasbench.data.layouts.crop`; None = the literature's for this data set.
+        on_missing: `error` or `skip`.
+        protocol: a protocol's name or file; None = all that are bundled.
+
+    Raises:
+        ConfigError: an unknown crop, policy or protocol.
+        DataError: no layout below `root`, or lists that are missing, differ or do not say enough.
+    """
+    from fasbench.data.layouts import find_layout
+    from fasbench.data.layouts.crop import check_crop
+    from fasbench.data.lists import protocol_rows
+    from fasbench.data.sources.listed import ListedSource
+    from fasbench.protocol import load_protocol
+    from fasbench.registry import find_evaluations, protocols
+
+    if on_missing not in ("error", "skip"):
+        raise ConfigError(f"--on-missing {on_missing}: expected error or skip")
+    cut = check_crop(crop) if crop else None
+    found = find_layout(name, root, layout)
+    sources: dict[str, Source] = {}
+    bundled = [load_protocol(path) for path in protocols().values()] if protocol is None else []
+    for one in bundled or [one for one, _ in find_evaluations(protocol or "")]:
+        spec = one.datasets.get(name)
+        if spec is None or not spec.lists:
+            continue
+        lists: dict[str, str] = {split: file.sha256 for split, file in spec.lists.items()}
+        if canonical_json(lists) not in sources:
+            verbatim = one.model_copy(update={"datasets": {name: spec.model_copy(update={"drop": Drop()})}})
+            parts = protocol_rows(verbatim, [name], lists_root())
+            rows = [row for part in parts.values() for row in part]
+            policy = cast("OnMissing", on_missing)
+            sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy)
+    return list(sources.values())
+
+
 def open_stores(
     protocol: Protocol, names: list[str], root: Path | None = None, progress: Progress | None = None
 ) -> dict[str, Store]:
-    """The stores of the named data sets, preparing what is not there yet.
+    """The stores of the named data sets, preparing what can be prepared without the user's help.
 
     Raises:
         DataError: files that cannot be read, or licensed data sets that are not there, all of them in one list.
     """
-    from fasbench.data.store import prepare
+    from fasbench.data.store import Store, prepare
 
     _refuse_licensed(protocol, names)
     stores = {}
     for name in names:
+        if protocol.datasets[name].lists:
+            stores[name] = Store.open(find_prepared(name, protocol.datasets[name], root)[0])
+            continue
         source = make_source(name, protocol.datasets[name], protocol.folder)
         report = partial(progress, name) if progress else None
         stores[name] = prepare(source, root or data_root(), progress=report)
     return stores
 
 
+def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> list[Path]:
+    """Prepared stores of a licensed data set whose rows are those of the protocol's lists, complete ones first."""
+    lists = {split: file.sha256 for split, file in spec.lists.items()}
+    found = []
+    for path in sorted((root or data_root()).glob(f"{name}-*/manifest.json")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["recipe"].get("lists_sha256") == lists:
+                found.append((manifest["skipped"]["rows"], path.parent))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue  # a damaged store is as good as none
+    return [folder for _, folder in sorted(found)]
+
+
 def lacking(protocol: Protocol) -> str:
     """What a protocol lacks on this machine, in short; empty when it can run."""
-    licensed = [name for name, spec in protocol.datasets.items() if spec.lists]
-    if not licensed:
+    missing = [name for name, spec in protocol.datasets.items() if spec.lists and not find_prepared(name, spec)]
+    if not missing:
         return ""
     lists = " and lists" if list_problems(lists_root(), needed_lists([protocol])) else ""
-    return f"images{lists} of {', '.join(licensed)} (fasbench list datasets)"
+    return f"images{lists} of {', '.join(missing)} (fasbench list datasets)"
 
 
 def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
-    """Raise a DataError that says what the licensed data sets among `names` lack: images, and lists."""
-    licensed = {name: protocol.datasets[name] for name in names if protocol.datasets[name].lists}
-    if not licensed:
-        return
-    problems = [f"{name}: {_NO_READER.format(LICENSED[name].how_to_get())}" for name in licensed]
-    needed = needed_lists([protocol.model_copy(update={"datasets": licensed})])
-    problems += [f"lists: {problem}" for problem in list_problems(lists_root(), needed)]
-    title = f"{protocol} cannot be run here, see 'fasbench show protocol {protocol.id}'"
-    raise DataError(problem_list(f"{title}: {len(licensed)} data set(s) have no prepared store", problems))
+    """Raise a DataError that says what the licensed data sets among `names` lack, and which have several stores."""
+    problems = []
+    for name in names:
+        spec = protocol.datasets[name]
+        stores = find_prepared(name, spec) if spec.lists else []
+        if spec.lists and not stores:
+            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: fasbench data prepare {name} --from FOLDER")
+            needed = needed_lists([protocol.model_copy(update={"datasets": {name: spec}})])
+            problems += [f"{name}: {problem}" for problem in list_problems(lists_root(), needed)]
+        if len(stores) > 1:
+            problems.append(
+                f"{name}: prepared in {len(stores)} ways, {', '.join(store.name for store in stores)}. Move all but "
+                f"one out of {stores[0].parent}"
+            )
+    if problems:
+        title = f"{protocol} cannot be run here, see 'fasbench show protocol {protocol.id}'"
+        raise DataError(problem_list(title, problems))

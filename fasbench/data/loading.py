@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch.nn import functional as F
 
 from fasbench.config import AugmentConfig, ModelConfig
 from fasbench.data.augment import augment
+from fasbench.data.descriptors import descriptor_channels
 from fasbench.data.record import MODALITIES
 from fasbench.data.sample import Batch, Inputs
+from fasbench.data.spec import Drop
 from fasbench.protocol import Part
 from fasbench.resources import sha256
 
@@ -31,6 +34,7 @@ class Rows:
         limit_videos: keep only the first so many videos of each data set and class (for partial runs).
         only: attack classes to keep beside bona fide; none named = all.
         without: attack classes to leave out.
+        drops: listed rows that the protocol leaves out, by data set.
     """
 
     def __init__(
@@ -40,11 +44,12 @@ class Rows:
         limit_videos: int | None = None,
         only: tuple[str, ...] = (),
         without: tuple[str, ...] = (),
+        drops: Mapping[str, Drop] | None = None,
     ) -> None:
         self.parts = parts
         self.stores = [stores[part.dataset] for part in parts]
         chosen = [
-            _limit(store, _chosen(store, part.split, only, without), limit_videos)
+            _limit(store, _chosen(store, part, only, without, (drops or {}).get(part.dataset, Drop())), limit_videos)
             for part, store in zip(parts, self.stores, strict=True)
         ]
         self.store_index = np.repeat(np.arange(len(parts)), [len(rows) for rows in chosen])
@@ -96,13 +101,25 @@ class Group(NamedTuple):
     present: np.ndarray  # (G, 3) bool
 
 
-def _chosen(store: Store, split: str, only: tuple[str, ...], without: tuple[str, ...]) -> np.ndarray:
-    """The rows of a split whose attack class is wanted."""
-    attack = store.column("attack")
-    wanted = (store.column("split") == split) & ~np.isin(attack, without)
+def part_rows(store: Store, part: Part, drop: Drop) -> np.ndarray:
+    """The rows of a part that the protocol does not drop. A row that is named goes with its repetitions (`id#2`)."""
+    rows = np.flatnonzero(store.column("split") == part.split)
+    if drop == Drop():
+        return rows
+    named = set(drop.rows.get(part.split, ()))  # type: ignore[call-overload]
+    ids = [text.partition("#") for text in store.column("id")[rows]]
+    kept = [first not in named and not (drop.duplicates and mark) for first, mark, _ in ids]
+    return rows[np.array(kept, bool)]
+
+
+def _chosen(store: Store, part: Part, only: tuple[str, ...], without: tuple[str, ...], drop: Drop) -> np.ndarray:
+    """The rows of a part whose attack class is wanted."""
+    rows = part_rows(store, part, drop)
+    attack = store.column("attack")[rows]
+    wanted = ~np.isin(attack, without)
     if only:
         wanted &= np.isin(attack, ("live", *only))
-    return np.flatnonzero(wanted)
+    return rows[wanted]
 
 
 def _limit(store: Store, rows: np.ndarray, limit: int | None) -> np.ndarray:
@@ -140,7 +157,10 @@ def to_inputs(
         rgb, depth, ir = (torch.from_numpy(image).to(device) for image in (group.rgb, group.depth, group.ir))
         planes[0][where] = _resize(rgb.permute(0, 3, 1, 2).float(), size)
         planes[1][where] = _resize(depth[:, None].float(), size, nearest=True).expand(-1, 3, -1, -1)
-        planes[2][where] = _resize(ir[:, None].float(), size).expand(-1, 3, -1, -1)
+        infrared = ir[:, None].float()
+        if config.ir_channels == "descriptors":
+            infrared = descriptor_channels(infrared)  # at the stored size, before the resizing: as published
+        planes[2][where] = _resize(infrared, size).expand(-1, 3, -1, -1)
     if augmentation is not None:
         planes = augment(planes, *augmentation)
     mean = 255 * torch.tensor(config.mean, device=device)[:, None, None]

@@ -36,6 +36,8 @@ class Record:
     rgb: np.ndarray | None
     depth: np.ndarray | None
     ir: np.ndarray | None
+    session: str = ""  # of the recording; "" = the data set does not say
+    race: str = ""  # of the subject, as the data set calls it; "" = not said
 
     @property
     def images(self) -> dict[str, np.ndarray | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fasbench.data.keys import key_lines, rows_sha256
-from fasbench.data.loading import Rows
+from fasbench.data.loading import Rows, part_rows
 from fasbench.data.record import ATTACK, LIVE, MODALITIES
 from fasbench.data.spec import PartCounts
 from fasbench.errors import DataError, problem_list
@@ -31,6 +31,16 @@ class SplitRows:
 
     def parts(self) -> tuple[Rows, Rows, Rows]:
         return self.train, self.validation, self.test
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether rows of its data sets were skipped when they were prepared: results on it are partial."""
+        return any(skipped_rows(store) for part in self.parts() for store in part.stores)
+
+
+def skipped_rows(store: Store) -> int:
+    """Rows that preparation left out on the user's word."""
+    return store.manifest["skipped"]["rows"] if "skipped" in store.manifest else 0
 
 
 def open_split(
@@ -60,6 +70,7 @@ def open_split(
             limit_videos,
             only=split.unseen if role == "test" else (),
             without=split.unseen if role != "test" else (),
+            drops={name: spec.drop for name, spec in protocol.datasets.items()},
         )
         for role in parts
     }
@@ -69,7 +80,7 @@ def open_split(
     for role in ("train", "validation"):
         for label in sorted({0, 1} - set(rows[role]["label"].tolist())):
             problems.append(f"{role} has no {'bona fide' if label else 'attack'} rows: both classes are needed")
-    if limit_videos is None:
+    if limit_videos is None and not any(skipped_rows(stores[part.dataset]) for part in sum(parts.values(), ())):
         problems += _row_problems(protocol, name, rows)
     problems += _leaks(protocol, rows)
     for condition in conditions:
@@ -81,15 +92,16 @@ def open_split(
 
 
 def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[str]:
-    here = store.column("split") == part.split
-    if not here.any():
+    spec = protocol.datasets[part.dataset]
+    here = part_rows(store, part, spec.drop)
+    if not len(here):
         yield f"{part.dataset} has no rows in '{part.split}'"
-    expected = protocol.datasets[part.dataset].expect.get(part.split)  # type: ignore[call-overload]
-    if expected is None:
+    expected = spec.expect.get(part.split)  # type: ignore[call-overload]
+    if expected is None or skipped_rows(store):
         return
     labels, attacks = store.column("label")[here], store.column("attack")[here]
     found = PartCounts(
-        rows=int(here.sum()),
+        rows=len(here),
         live=int((labels == LIVE).sum()),
         attack=int((labels == ATTACK).sum()),
         attacks=dict(Counter(attacks[labels == ATTACK].tolist())),

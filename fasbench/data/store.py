@@ -27,7 +27,7 @@ from fasbench.data.sources.base import Source
 from fasbench.errors import DataError, problem_list
 from fasbench.resources import canonical_json, sha256
 
-SCHEMA = 1  # of the folder; another number means another format, and another folder
+SCHEMA = 2  # of the folder; another number means another format, and another folder
 MANIFEST = "manifest.json"
 
 
@@ -210,11 +210,15 @@ def prepare(
     if len(source) == 0:
         raise DataError(f"{source.name}: the source has no rows")
     with atomic.new_folder(path, keep=lambda there: not overwrite and _intact(there) is not None) as folder:
-        if problems := shards.write_shards(source, folder, workers, progress):
+        report = shards.write_shards(source, folder, workers, progress)
+        problems, skipped = report.problems, report.skipped
+        if problems:
             raise DataError(problem_list(f"{source.name}: {len(problems)} problem(s), nothing was written", problems))
+        if not report.keys:
+            raise DataError(problem_list(f"{source.name}: every row would be skipped, nothing was written", skipped))
         if source.recipe() != recipe:
             raise DataError(f"{source.name}: the files changed while they were read. Prepare again")
-        _write_manifest(folder, source, recipe)
+        _write_manifest(folder, source, recipe, skipped)
     return Store.open(path)
 
 
@@ -249,12 +253,13 @@ def _summary(store: Store) -> dict[str, Any]:
     }
 
 
-def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any]) -> None:
+def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], skipped: list[str]) -> None:
     manifest = {
         "schema": SCHEMA,
         "name": source.name,
         "shape": list(source.shape),
         "recipe": recipe,
+        "skipped": {"rows": len(skipped), "first": skipped[:20]},
         "fasbench": fasbench.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.glob("*.arrow"))},
     }

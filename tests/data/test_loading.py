@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from fasbench.config import AugmentConfig, ModelConfig
+from fasbench.data.descriptors import descriptor_channels
 from fasbench.data.loading import Group, Rows, epoch_order, to_inputs, train_batch
 from fasbench.data.record import MODALITIES, Record
 from fasbench.data.sources.base import Source
@@ -370,6 +371,33 @@ def test_groups_are_put_where_they_belong():
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_infrared_descriptors_are_the_three_channels_and_nothing_where_it_is_absent():
+    rng = np.random.default_rng(0)
+
+    def group(where, size):
+        count = len(where)
+        rgb = rng.integers(0, 256, (count, size, size, 3), np.uint8)
+        depth, ir = rng.integers(0, 256, (2, count, size, size), np.uint8)
+        present = np.ones((count, 3), bool)
+        present[0, 2] = False
+        ir[0] = 0  # as a store gives it
+        return Group(np.array(where), rgb, depth, ir, present)
+
+    groups = [group([0, 3], 32), group([1, 2], 48)]
+    plain = to_inputs(groups, PLAIN.model_copy(update={"image_size": 32}), CPU)
+    config = PLAIN.model_copy(update={"image_size": 32, "ir_channels": "descriptors"})
+    found = to_inputs(groups, config, CPU)
+    for same in ("rgb", "depth", "present"):
+        assert torch.equal(getattr(found, same), getattr(plain, same))
+    assert torch.equal(found.ir[:, 0], plain.ir[:, 0])
+    expected = descriptor_channels(torch.from_numpy(groups[0].ir[1:])) / 255
+    assert torch.allclose(found.ir[3], expected[0], atol=1e-6)
+    assert not found.ir[[0, 1]].any()  # descriptors of a black image are not black, but these rows have none
+    assert found.ir[2, 1:].any()
+    assert torch.equal(found.filled("black").ir[0], torch.zeros(3, 32, 32))  # PLAIN: black is 0
+    assert not to_inputs(groups, config, CPU, absent=("ir",)).ir.any()
 
 
 def test_a_training_batch_holds_labels_domains_by_sorted_source_and_attacks(two_stores):

@@ -104,7 +104,8 @@ def test_a_domain_that_is_only_a_beginning_does_not_count():
 
 def test_metadata_are_all_fields_but_the_images():
     assert set(METADATA) == {
-        *("id", "domain", "split", "label", "attack", "attack_fine", "subject", "presenter", "unit", "video", "frame")
+        *("id", "domain", "split", "label", "attack", "attack_fine", "subject", "presenter", "unit", "video", "frame"),
+        *("session", "race"),
     }
     assert list(SOUND.images) == ["rgb", "depth", "ir"]
 

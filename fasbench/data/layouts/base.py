@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fasbench.data.layouts.crop import Crop
 from fasbench.data.lists import ListRow
 from fasbench.errors import DataError
 
@@ -25,6 +26,8 @@ class Layout(ABC):
 
     name: ClassVar[str]  # stands in manifests and messages: `hdf5`, `image-tree`
     expects: ClassVar[str]  # the tree, for people: what must lie below the root
+    rules: ClassVar[int] = 1  # raise it when the same files give other pixels
+    default_crop: ClassVar[Crop] = "none"  # the literature's way with this data set
 
     def __init__(self, root: Path) -> None:
         self.root = root

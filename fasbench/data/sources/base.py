@@ -6,6 +6,11 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from fasbench.data.record import Record
+from fasbench.errors import DataError
+
+
+class Skipped(DataError):
+    """A row that its source leaves out, on the user's word; the manifest counts them."""
 
 
 class Source(ABC):
@@ -33,4 +38,5 @@ class Source(ABC):
         Raises:
             DataError: the row cannot be read; the text names every file at fault. Preparation goes on, collects these
                 from all rows and reports them together.
+            Skipped: the row is to be left out.
         """

@@ -32,7 +32,7 @@ from fasbench.errors import ConfigError, DataError, problem_list, suggest
 from fasbench.resources import sha256
 
 COLUMNS = ("id", "subject", "unit", "video", "attack", "label", "split", *MODALITIES)
-OPTIONAL = ("presenter",)
+OPTIONAL = ("presenter", "session", "race")
 
 _RULES = 1  # count up when the same files would be decoded differently, so that stores are prepared again
 _ONE_VALUE_A_VIDEO = ("subject", "unit", "attack", "label", "split")
@@ -278,5 +278,7 @@ def _record_row(number: int, row: Mapping[str, str], name: str, frame: int) -> _
         "unit": f"{name}/{row['unit']}",
         "video": f"{name}/{row['video']}",
         "frame": frame,
+        "session": row.get("session", ""),
+        "race": row.get("race", ""),
     }
     return _Row(number, metadata, {modality: row[modality] for modality in MODALITIES if row[modality]})

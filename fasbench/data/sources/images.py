@@ -65,10 +65,15 @@ def read_image(path: Path, modality: str, shape: tuple[int, int] | None, value_r
         image = _eight_bits_gray(image, modality, value_range)
         image = _opaque(image)
         image = _colour(image) if modality == "rgb" else _gray(image, modality)
-    if shape is not None and image.size != (shape[1], shape[0]):
-        method = Image.Resampling.NEAREST if modality == "depth" else Image.Resampling.BILINEAR
-        image = image.resize((shape[1], shape[0]), method)
-    return np.asarray(image)
+        return np.asarray(image if shape is None else resized(image, modality, shape))
+
+
+def resized(image: Image.Image, modality: str, shape: tuple[int, int]) -> Image.Image:
+    """rgb and ir: bilinear, antialiased. depth: nearest neighbour, see `read_image`."""
+    if image.size == (shape[1], shape[0]):
+        return image
+    method = Image.Resampling.NEAREST if modality == "depth" else Image.Resampling.BILINEAR
+    return image.resize((shape[1], shape[0]), method)
 
 
 def _open(path: Path) -> Image.Image:

@@ -1,0 +1,114 @@
+"""A licensed data set: the rows of its official lists, read through the layout the user has, at one size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from fasbench.data.layouts.base import Layout, MissingFiles
+from fasbench.data.layouts.crop import BLACK, Crop, crop_frame
+from fasbench.data.lists import ListRow
+from fasbench.data.record import Record
+from fasbench.data.sources.base import Skipped, Source
+from fasbench.data.sources.images import resized
+from fasbench.errors import DataError, problem_list
+
+OnMissing = Literal["error", "skip"]
+_RULES = 1  # raise it when the same files give other pixels
+
+
+class ListedSource(Source):
+    """The rows of a data set's lists.
+
+    Args:
+        name: cefa, padisi, surf or wmca.
+        rows: of every list, in the order train, validation, test; nothing dropped.
+        lists_sha256: of each split's list.
+        layout: how the files lie.
+        image_size: side of the square every image is resized to, without regard to its aspect ratio.
+        crop: what is cut away first; None takes the layout's default.
+        on_missing: what becomes of a row whose files are not there. `skip` leaves it out: the manifest counts such
+            rows, and results on them are partial.
+
+    Raises:
+        DataError: rows without subject or attack class (PADISI-Face's lists need its ground truth).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rows: list[ListRow],
+        lists_sha256: Mapping[str, str],
+        layout: Layout,
+        image_size: int = 224,
+        crop: Crop | None = None,
+        on_missing: OnMissing = "error",
+    ) -> None:
+        self.name = name
+        self.shape = (image_size, image_size)
+        self.rows = rows
+        self.lists_sha256 = dict(lists_sha256)
+        self.layout = layout
+        self.crop: Crop = crop or layout.default_crop
+        self.on_missing = on_missing
+        unknown = [row.id for row in rows if row.subject is None or row.unit is None or row.attack is None]
+        if unknown:
+            raise DataError(
+                problem_list(
+                    f"{name}: the lists do not say who {len(unknown)} row(s) show, or which attack. Give the data "
+                    "set's ground truth: fasbench data lists --ground-truth padisi_USC_FACE_ground_truth.csv",
+                    unknown,
+                    limit=3,
+                )
+            )
+
+    def recipe(self) -> dict[str, Any]:
+        return {
+            "kind": "listed",
+            "rules": _RULES,
+            "lists_sha256": self.lists_sha256,
+            "layout": {"name": self.layout.name, "rules": self.layout.rules},
+            "crop": {"box": self.crop, "black": BLACK},
+            "image_size": self.shape[0],
+            "on_missing": self.on_missing,
+        }
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: int) -> Record:
+        row = self.rows[index]
+        try:
+            images = crop_frame(self.layout.read(row), self.crop)
+        except MissingFiles as error:
+            if self.on_missing == "skip":
+                raise Skipped(f"{row.id}: {error}") from error
+            raise DataError(f"{row.id}: {error}") from error
+        except DataError as error:
+            raise DataError(f"{row.id}: {error}") from error
+        pixels = {
+            modality: np.asarray(resized(Image.fromarray(image), modality, self.shape))
+            for modality, image in images.items()
+        }
+        assert row.attack is not None and row.subject is not None and row.unit is not None  # see __init__
+        return Record(
+            id=row.id,
+            domain=self.name,
+            split=row.split,
+            label=row.label,
+            attack=row.attack,
+            attack_fine=row.attack_fine or row.attack,
+            subject=row.subject,
+            presenter=row.presenter,
+            unit=row.unit,
+            video=row.video,
+            frame=row.frame,
+            rgb=pixels.get("rgb"),
+            depth=pixels.get("depth"),
+            ir=pixels.get("ir"),
+            session=row.session or "",
+            race=row.race or "",
+        )

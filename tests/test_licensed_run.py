@@ -1,0 +1,196 @@
+"""Licensed data from their files to a result: generated files in the true layouts, prepared, checked and run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import cefa_tree
+import numpy as np
+import padisi_tree
+import pytest
+import surf_tree
+import wmca_tree
+from runs import request
+
+from fasbench.data.catalog import find_prepared, listed_sources
+from fasbench.data.lists import protocol_rows
+from fasbench.data.lists.folder import ground_truth_of
+from fasbench.data.store import Store, prepare
+from fasbench.errors import ConfigError, DataError
+from fasbench.protocol import load_protocol
+from fasbench.registry import protocols
+from fasbench.resources import sha256_file
+from fasbench.runner import run
+
+LISTS = os.environ.get("FASBENCH_LISTS")
+SPLITS = ("train", "validation", "test")
+
+PROTOCOL = """
+id: test/licensed
+version: 1
+title: made-up recordings
+preset: tiny
+datasets:
+  wmca:
+    lists:
+{lists}
+    drop: {{duplicates: true}}
+  synth-k: {{size: tiny}}
+splits:
+  w-k: {{train: [wmca/train], validation: [wmca/validation], test: [wmca/test]}}
+"""
+# Made-up recordings, a client a split: bona fide and a replayed video of each.
+RECORDINGS = {
+    "train": ("901_01_000_0_00", "901_02_000_0_01", "901_01_000_4_02", "901_02_000_4_03"),
+    "validation": ("903_01_000_0_00", "903_02_000_4_05"),
+    "test": ("905_01_000_0_00", "905_02_000_4_07"),
+}
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """A protocol on made-up WMCA lists, with the test list's first row repeated, and the rows of every list."""
+    folder = tmp_path / "lists"
+    rows, entries = {}, []
+    for split in SPLITS:
+        rows[split] = [replace(row, split=split) for row in wmca_tree.rows(folder / split, RECORDINGS[split])]
+        (path,) = (folder / split).iterdir()
+        target = folder / f"{split}.txt"
+        lines = path.read_text().splitlines()
+        target.write_text("\r\n".join([*lines, lines[0]] if split == "test" else lines))
+        entries.append(f"      {split}: {{file: {split}.txt, sha256: {sha256_file(target)}}}")
+    protocol = tmp_path / "mine.yaml"
+    protocol.write_text(PROTOCOL.format(lists="\n".join(entries)))
+    monkeypatch.setenv("FASBENCH_LISTS", str(folder))
+    monkeypatch.setenv("FASBENCH_DATA", str(tmp_path / "stores"))
+    return protocol, [row for split in SPLITS for row in rows[split]]
+
+
+def sources(protocol: Path, root: Path, **options):
+    return listed_sources("wmca", root, protocol=str(protocol), **{"image_size": 128, **options})
+
+
+def test_files_become_records_with_everything_their_names_say(made_up, tmp_path):
+    protocol, rows = made_up
+    wmca_tree.write_packages(tmp_path / "wmca", rows)
+    (source,) = sources(protocol, tmp_path / "wmca")
+    store = prepare(source, tmp_path / "stores")
+    assert len(store) == len(rows) + 1  # the repeated row is prepared, and dropped by the protocol
+    for number, row in enumerate(rows):
+        record, expected = store.record(number), wmca_tree.expected(row)
+        for modality, image in expected.items():
+            np.testing.assert_array_equal(record.images[modality], image, err_msg=f"{row.id} {modality}")
+        assert (record.id, record.split, record.label) == (row.id, row.split, row.label)
+        assert (record.subject, record.unit, record.video) == (row.subject, row.unit, row.video)
+        assert (record.attack, record.session) == (row.attack, row.session)
+    assert store.record(len(rows)).id.endswith("#2")
+    assert store.verify(deep=True) == []
+
+
+def test_a_protocol_finds_the_prepared_store_and_drops_what_it_says(made_up, tmp_path, linear_method):
+    protocol, rows = made_up
+    with pytest.raises(DataError, match=r"wmca: WMCA is licensed: .*Then: fasbench data prepare wmca --from FOLDER"):
+        run(request(linear_method, protocol, tmp_path / "runs"))
+    wmca_tree.write_images(tmp_path / "wmca", rows)
+    (source,) = sources(protocol, tmp_path / "wmca")
+    prepare(source, tmp_path / "stores")
+    (outcome,) = run(request(linear_method, protocol, tmp_path / "runs"))
+    result = outcome.results[0]
+    assert not result.evaluation.partial and not result.synthetic
+    assert result.metrics["levels"]["frame"]["counts"]["live"] == 2  # one recording, two frames, the repeat dropped
+    prepare(sources(protocol, tmp_path / "wmca", image_size=64)[0], tmp_path / "stores")
+    with pytest.raises(DataError, match=r"wmca: prepared in 2 ways, wmca-\w+, wmca-\w+\. Move all but one out of"):
+        run(request(linear_method, protocol, tmp_path / "runs"))
+
+
+def test_missing_files_are_one_error_or_skipped_counted_and_partial(made_up, tmp_path, linear_method):
+    protocol, rows = made_up
+    wmca_tree.write_images(tmp_path / "wmca", rows)
+    for row in rows[:2]:
+        (tmp_path / "wmca" / row.depth).unlink()
+    with pytest.raises(DataError, match="wmca: 2 problem") as error:
+        prepare(sources(protocol, tmp_path / "wmca")[0], tmp_path / "stores")
+    assert all(row.id in str(error.value) for row in rows[:2])
+    assert not list((tmp_path / "stores").glob("wmca-*"))
+    (source,) = sources(protocol, tmp_path / "wmca", on_missing="skip")
+    store = prepare(source, tmp_path / "stores")
+    assert len(store) == len(rows) - 1 and store.manifest["skipped"]["rows"] == 2
+    assert rows[0].id in store.manifest["skipped"]["first"][0]
+    (outcome,) = run(request(linear_method, protocol, tmp_path / "runs"))
+    assert all(result.evaluation.partial for result in outcome.results)
+    assert "PARTIAL DATA, never ranked" in (outcome.plan.folder / "report.md").read_text()
+    (tmp_path / "wmca" / rows[3].ir).write_bytes(b"not a picture")  # damage is never skipped
+    with pytest.raises(DataError, match="wmca: 1 problem"):
+        prepare(source, tmp_path / "elsewhere")
+
+
+def test_a_folder_without_the_data_set_names_what_it_should_hold(made_up, tmp_path):
+    protocol, _ = made_up
+    with pytest.raises(DataError, match=r"nowhere: no such folder"):
+        sources(protocol, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"wmca was not found there\. Expected one of(.|\n)*hdf5: (.|\n)*image-tree: "):
+        sources(protocol, tmp_path / "empty")
+
+
+def test_several_variants_in_one_folder_are_for_the_user_to_choose(made_up, tmp_path):
+    protocol, rows = made_up
+    wmca_tree.write_packages(tmp_path / "wmca", rows)
+    wmca_tree.write_images(tmp_path / "wmca", rows)
+    with pytest.raises(DataError, match=r"in several ways: choose one of hdf5, image-tree with --layout"):
+        sources(protocol, tmp_path / "wmca")
+    assert sources(protocol, tmp_path / "wmca", layout="hdf5")[0].recipe()["layout"]["name"] == "hdf5"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"crop": "own-bx"}, "Did you mean 'own-box'"), ({"on_missing": "ignore"}, "expected error or skip")],
+)
+def test_mistyped_options(made_up, tmp_path, options, text):
+    protocol, rows = made_up
+    wmca_tree.write_images(tmp_path / "wmca", rows)
+    with pytest.raises(ConfigError, match=text):
+        sources(protocol, tmp_path / "wmca", **options)
+
+
+# --- the official lists -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not LISTS, reason="FASBENCH_LISTS is not set: the official lists are not at hand")
+def test_every_data_set_goes_from_its_files_to_a_result_on_the_official_lists(tmp_path, monkeypatch):
+    """A few videos of every list, in the layout the lists name; MMDG++ on mmdg/fixed/cps-w."""
+    monkeypatch.setenv("FASBENCH_DATA", str(tmp_path / "stores"))
+    protocol = load_protocol(protocols()["mmdg/fixed"])
+    assert ground_truth_of("padisi", protocol.datasets["padisi"], Path(LISTS)) is not None
+    parts = protocol_rows(protocol, protocol.datasets, Path(LISTS))
+    for name, write in (
+        ("cefa", cefa_tree.write_profile),
+        ("padisi", lambda root, rows: padisi_tree.write(root, map(padisi_tree.trial_of, rows))),
+        ("surf", surf_tree.write_crops),
+        ("wmca", wmca_tree.write_packages),
+    ):
+        chosen = []
+        for split in SPLITS:
+            rows = [row for part, listed in parts.items() if part == (name, split) for row in listed]
+            for label in (0, 1):
+                videos = list(dict.fromkeys(row.video for row in rows if row.label == label))[:4]
+                chosen += [row for row in rows if row.video in videos]
+        write(tmp_path / name, chosen)
+        (source,) = listed_sources(name, tmp_path / name, image_size=64, on_missing="skip")
+        store = prepare(source, tmp_path / "stores")
+        written = {row.rgb for row in chosen}
+        there = [row for part, listed in parts.items() if part.dataset == name for row in listed if row.rgb in written]
+        assert len(there) == len(chosen) + (name == "cefa")  # the stray row: one frame in validation and in test
+        assert len(source) - store.manifest["skipped"]["rows"] == len(there)
+        assert store.column("id").tolist() == [row.id for row in there]
+        assert store.column("race").tolist() == [row.race or "" for row in there]
+        (folder,) = find_prepared(name, protocol.datasets[name])
+        assert Store.open(folder).present.all()
+    settings = ("train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=8")
+    quick = {"preset": "tiny", "sets": settings, "limit_videos": 2}
+    (outcome,) = run(request("mmdg++", "mmdg/fixed/cps-w", tmp_path / "runs", **quick))
+    assert {result.evaluation.selection for result in outcome.results} == {"source-val", "last"}
+    assert all(result.evaluation.partial and not result.synthetic for result in outcome.results)
+    assert outcome.results[0].metrics["levels"]["frame"]["counts"]["live"] > 0
