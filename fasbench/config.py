@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -36,12 +36,19 @@ class OptimConfig(Strict):
     warmup_steps: int = Field(0, ge=0)
 
 
+Modality = Literal["rgb", "depth", "ir"]
+
+
 class TrainConfig(Strict):
     epochs: int = Field(20, ge=1, description="an epoch ends with a validation")
     steps_per_epoch: int | None = Field(None, ge=1, description="None = one pass over the training rows")
     batch_size: int = Field(16, ge=2)
     score_batch_size: int = Field(64, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    modality_dropout: dict[Modality, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={},
+        description="probability of taking a modality away from a training sample, each on its own; never the last",
+    )
 
 
 class AugmentConfig(Strict):
@@ -50,7 +57,7 @@ class AugmentConfig(Strict):
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip, shared by the modalities")
     shift: float = Field(40, ge=0, le=255, description="per-channel shift U[-shift, shift], of 255")
     gamma: tuple[float, float] = (0.5, 1.5)
-    photometric: tuple[Literal["rgb", "depth", "ir"], ...] = MODALITIES  # type: ignore[assignment]
+    photometric: tuple[Modality, ...] = MODALITIES  # type: ignore[assignment]
 
     @model_validator(mode="after")
     def _positive_gamma(self) -> AugmentConfig:

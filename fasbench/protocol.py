@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from fasbench.data.choice import Column, Rule
 from fasbench.data.licensed import LICENSED
 from fasbench.data.record import MODALITIES, SPLITS
 from fasbench.data.spec import DatasetSpec, ListsSource
@@ -23,6 +24,7 @@ from fasbench.yamlfile import Key, Strict, load_yaml, merge, validate, where
 LEAKS = ("subject", "video", "id")  # what must not stand in two of train, validation and test
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Values = Annotated[tuple[str, ...], Field(min_length=1)]
 _PROTOCOL_ID = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})*")
 
 
@@ -31,6 +33,10 @@ class Part(NamedTuple):
 
     dataset: str
     split: str
+
+
+Role = Literal["train", "validation", "test"]
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
 
 class Split(Strict):
@@ -42,12 +48,24 @@ class Split(Strict):
     unseen: tuple[str, ...] = Field(
         (), description="coarse attacks kept out of train and validation; test holds these attacks and bona fide only"
     )
+    keep: dict[Role, dict[Column, _Values]] = Field(
+        default={}, description="rows to keep, by role: those whose every column named has one of the values"
+    )
     rows_sha256: dict[Literal["validation", "test"], _Sha256] = Field(
         default={}, description="hash over the scored rows' sorted lines `key label`; see fasbench.data.keys"
     )
 
     def parts(self, role: str) -> tuple[Part, ...]:
         return tuple(Part(*text.rsplit("/", 1)) for text in getattr(self, role))
+
+    def rules(self, role: Role) -> tuple[Rule, ...]:
+        """Which rows of its parts `train`, `validation` or `test` takes; none = all."""
+        rules = [Rule(column, values) for column, values in self.keep.get(role, {}).items()]
+        if self.unseen and role == "test":
+            rules.append(Rule("attack", ("live", *self.unseen)))
+        elif self.unseen:
+            rules.append(Rule("attack", self.unseen, keep=False))
+        return tuple(rules)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -134,8 +152,7 @@ class Protocol(Strict):
 
     def datasets_of(self, splits: Iterable[str]) -> list[str]:
         """Names of the data sets that the splits touch, sorted."""
-        roles = ("train", "validation", "test")
-        return sorted({part.dataset for name in splits for role in roles for part in self.splits[name].parts(role)})
+        return sorted({part.dataset for name in splits for role in ROLES for part in self.splits[name].parts(role)})
 
     def evaluations(self) -> Iterator[tuple[str, str]]:
         """(split, condition) in the order of the file."""
@@ -208,8 +225,13 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
             if attack not in COARSE or attack == "live":
                 known = ", ".join(attack for attack in COARSE if attack != "live")
                 yield ("splits", name, "unseen"), f"unknown attack '{attack}'.{suggest(attack, COARSE)} Known: {known}"
+        for role, columns in split.keep.items():
+            for attack in columns.get("attack", ()):
+                if attack not in COARSE:
+                    text = f"unknown attack '{attack}'.{suggest(attack, COARSE)} Known: {', '.join(COARSE)}"
+                    yield ("splits", name, "keep", role, "attack"), text
         used: dict[str, str] = {}
-        for role in ("train", "validation", "test"):
+        for role in ROLES:
             for position, text in enumerate(getattr(split, role)):
                 key = ("splits", name, role, position)
                 dataset, _, part = text.rpartition("/")

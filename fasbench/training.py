@@ -159,7 +159,10 @@ def _train_epoch(
             torch.cuda.synchronize()  # or the step before would count as waiting for data
         before = time.perf_counter()
         augmentation = (config.augment, torch_generator(task.seed, "augment", epoch, step))
-        batch = train_batch(task.train, positions, task.sources, config.model, augmentation, accelerator.device)
+        dropout = (config.train.modality_dropout, torch_generator(task.seed, "modality-dropout", epoch, step))
+        batch = train_batch(
+            task.train, positions, task.sources, config.model, augmentation, accelerator.device, dropout
+        )
         waited += time.perf_counter() - before
         lr = config.optim.lr * lr_factor(config.optim, number, total_steps)
         for group, described in zip(optimizer.param_groups, groups, strict=True):

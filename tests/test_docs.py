@@ -1,4 +1,4 @@
-"""What README and CONTRIBUTING tell a newcomer to type is what works."""
+"""What README, CONTRIBUTING and docs/ tell a newcomer to type is what works."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from typer.testing import CliRunner
 
 import fasbench.cli as cli
 from fasbench.contract import check_method
+from fasbench.data.layouts import LAYOUTS
+from fasbench.data.layouts.crop import CROPS
+from fasbench.data.licensed import LICENSED
 from fasbench.data.sources.folder import COLUMNS
 from fasbench.protocol import load_protocol
-from fasbench.registry import find_method
+from fasbench.registry import find_method, protocols
 
 ROOT = Path(__file__).parent.parent
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+DATASETS = (ROOT / "docs" / "datasets.md").read_text()
 PROTOCOLS = (ROOT / "protocols" / "README.md").read_text()
-LINES = [line.strip().removeprefix("$ ").split("  #")[0].strip() for line in (README + CONTRIBUTING).splitlines()]
+LINES = [line.strip().removeprefix("$ ").split("  #")[0].strip() for line in (README + CONTRIBUTING + DATASETS).splitlines()]
 COMMANDS = sorted({re.sub(r" {2,}.*", "", line) for line in LINES if line.startswith("fasbench ")})
 
 
@@ -43,7 +47,7 @@ def test_every_command_and_option_shown_exists(command):
 
 
 def test_the_commands_that_train_nothing_run(tmp_path):
-    cheap = [c for c in COMMANDS if "--dry-run" in c or c.startswith("fasbench list")]
+    cheap = [c for c in COMMANDS if ("--dry-run" in c and "mmdg/" not in c) or c.startswith("fasbench list")]
     assert len(cheap) >= 3
     for command in cheap:
         if "synth/fixed" in command:
@@ -86,3 +90,21 @@ def test_the_method_in_contributing_fulfils_the_contract(tmp_path):
     path.write_text(block(CONTRIBUTING, "python"))
     broken = [check for check in check_method(find_method(f"{path}:MyMethod")) if check.problem]
     assert broken == []
+
+
+def test_the_page_on_data_sets_names_every_one_every_layout_and_every_crop():
+    for name, layouts in LAYOUTS.items():
+        assert f"**{LICENSED[name].title.split()[-1]}** — " in DATASETS
+        for layout in layouts:
+            assert f"`{layout.name}`" in DATASETS
+    for crop in CROPS:
+        assert f"`--crop {crop}`" in DATASETS
+
+
+def test_sizes_on_the_page_are_those_of_the_lists():
+    """A store's size is its rows times what a row was measured to take."""
+    rows, sizes = (re.search(rf"^\| {head} \|(.*)\|$", DATASETS, re.MULTILINE)[1] for head in ("rows", "store at 224 px"))
+    expect = load_protocol(protocols()["mmdg/fixed"]).datasets
+    counts = [sum(part.rows for part in expect[name].expect.values()) for name in ("wmca", "cefa", "padisi", "surf")]
+    assert [int(text.replace(",", "")) for text in rows.split("|")] == counts
+    assert [text.strip() for text in sizes.split("|")] == [f"{count * 251_200 / 1e9:.2f} GB" for count in counts]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import cefa_tree
@@ -12,6 +11,8 @@ import padisi_tree
 import pytest
 import surf_tree
 import wmca_tree
+from made_up import SPLITS
+from made_up import write as write_made_up
 from runs import request
 
 from fasbench.data.catalog import find_prepared, listed_sources
@@ -21,51 +22,17 @@ from fasbench.data.store import Store, prepare
 from fasbench.errors import ConfigError, DataError
 from fasbench.protocol import load_protocol
 from fasbench.registry import protocols
-from fasbench.resources import sha256_file
 from fasbench.runner import run
 
 LISTS = os.environ.get("FASBENCH_LISTS")
-SPLITS = ("train", "validation", "test")
-
-PROTOCOL = """
-id: test/licensed
-version: 1
-title: made-up recordings
-preset: tiny
-datasets:
-  wmca:
-    lists:
-{lists}
-    drop: {{duplicates: true}}
-  synth-k: {{size: tiny}}
-splits:
-  w-k: {{train: [wmca/train], validation: [wmca/validation], test: [wmca/test]}}
-"""
-# Made-up recordings, a client a split: bona fide and a replayed video of each.
-RECORDINGS = {
-    "train": ("901_01_000_0_00", "901_02_000_0_01", "901_01_000_4_02", "901_02_000_4_03"),
-    "validation": ("903_01_000_0_00", "903_02_000_4_05"),
-    "test": ("905_01_000_0_00", "905_02_000_4_07"),
-}
 
 
 @pytest.fixture
 def made_up(tmp_path, monkeypatch):
-    """A protocol on made-up WMCA lists, with the test list's first row repeated, and the rows of every list."""
-    folder = tmp_path / "lists"
-    rows, entries = {}, []
-    for split in SPLITS:
-        rows[split] = [replace(row, split=split) for row in wmca_tree.rows(folder / split, RECORDINGS[split])]
-        (path,) = (folder / split).iterdir()
-        target = folder / f"{split}.txt"
-        lines = path.read_text().splitlines()
-        target.write_text("\r\n".join([*lines, lines[0]] if split == "test" else lines))
-        entries.append(f"      {split}: {{file: {split}.txt, sha256: {sha256_file(target)}}}")
-    protocol = tmp_path / "mine.yaml"
-    protocol.write_text(PROTOCOL.format(lists="\n".join(entries)))
-    monkeypatch.setenv("FASBENCH_LISTS", str(folder))
+    """A protocol on made-up WMCA lists, and the rows of every list."""
+    monkeypatch.setenv("FASBENCH_LISTS", str(tmp_path / "lists"))
     monkeypatch.setenv("FASBENCH_DATA", str(tmp_path / "stores"))
-    return protocol, [row for split in SPLITS for row in rows[split]]
+    return write_made_up(tmp_path)
 
 
 def sources(protocol: Path, root: Path, **options):

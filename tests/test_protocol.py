@@ -160,6 +160,7 @@ CHANGES = {
     "rows": ("[synth-l/train, mine/train]", "[synth-l/train]"),
     "split name": ("l-k:", "l-to-k:"),
     "condition": ("absent: [ir]", "absent: [ir], validation: full"),
+    "rows kept": ("    test: [synth-k/test]", "    test: [synth-k/test]\n    keep: {test: {race: [AF]}}"),
     "training rule": ("title: a test", "title: a test\ntraining: {train: {epochs: 3}}"),
     "known issue": ("title: a test", "title: a test\nknown_issues: [{id: x, text: y}]"),
     "headline": ("title: a test", "title: a test\nheadline: {level: video}"),
@@ -241,6 +242,22 @@ ERRORS = {
         "4: headline.policy: ",
     ),
     "no test data": (("[synth-k/test]", "[]"), "12: splits.l-k.test: "),
+    "rows of an unknown role": (
+        ("    test: [synth-k/test]", "    test: [synth-k/test]\n    keep: {tests: {race: [AF]}}"),
+        "13: splits.l-k.keep.tests",
+    ),
+    "rows by an unknown column": (
+        ("    test: [synth-k/test]", "    test: [synth-k/test]\n    keep: {test: {rase: [AF]}}"),
+        "13: splits.l-k.keep.test.rase",
+    ),
+    "rows by no value": (
+        ("    test: [synth-k/test]", "    test: [synth-k/test]\n    keep: {test: {race: []}}"),
+        "13: splits.l-k.keep.test.race: ",
+    ),
+    "rows by an unknown attack": (
+        ("    test: [synth-k/test]", "    test: [synth-k/test]\n    keep: {test: {attack: [live, repaly]}}"),
+        "13: unknown attack 'repaly'. Did you mean 'replay'?",
+    ),
 }
 
 

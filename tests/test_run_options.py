@@ -1,4 +1,4 @@
-"""Oracle selection, --overwrite, degraded conditions and unseen attacks, on rendered faces."""
+"""Oracle selection, --overwrite, degraded conditions, chosen rows and modality dropout, on rendered faces."""
 
 from __future__ import annotations
 
@@ -249,6 +249,94 @@ def test_an_unseen_attack_that_is_not_tested_is_refused(tiny_protocol, linear_me
 def test_an_unknown_unseen_attack_is_an_error_of_the_file(tiny_protocol, attack):
     with pytest.raises(ConfigError, match=f"unseen.yaml:4: unknown attack '{attack}'"):
         load_protocol(unseen(tiny_protocol, f"[{attack}]"))
+
+
+# --- rows chosen by a column ------------------------------------------------------------------------------------------
+
+
+def keeping(tiny_protocol, keep, rest=""):
+    path = tiny_protocol.with_name("keeping.yaml")
+    path.write_text(f"include: tiny.yaml\nid: test/keeping\nsplits:\n  lm-k: {{keep: {keep}{rest}}}\n")
+    return path
+
+
+def test_each_role_keeps_the_rows_it_asks_for(tiny_protocol, linear_method, tmp_path):
+    both = "{attack: [live, print], attack_fine: [live, print-flat]}"
+    keep = f"{{train: {{attack_fine: [live, print-flat, replay]}}, test: {both}}}"
+    (plan,) = make_plans(request(linear_method, f"{keeping(tiny_protocol, keep)}/lm-k/full", tmp_path))
+    (whole,) = make_plans(request(linear_method, f"{tiny_protocol}/lm-k/full", tmp_path))
+    rows, everything = plan.trainings[0].rows, whole.trainings[0].rows
+    assert set(rows.train["attack"]) == {"live", "print", "replay"} < set(everything.train["attack"])
+    assert set(rows.test["attack"]) == {"live", "print"}
+    assert len(rows.test) < np.isin(everything.test["attack"], ("live", "print")).sum()  # and not every print
+    assert len(rows.validation) == len(everything.validation)
+    assert plan.trainings[0].key != whole.trainings[0].key
+
+
+def test_what_is_kept_may_have_unseen_attacks_taken_away(tiny_protocol, linear_method, tmp_path):
+    keep = "{train: {attack: [live, print, replay]}, test: {attack: [live, print, replay]}}"
+    path = keeping(tiny_protocol, keep, ", unseen: [replay]")
+    (plan,) = make_plans(request(linear_method, f"{path}/lm-k/full", tmp_path))
+    rows = plan.trainings[0].rows
+    assert set(rows.train["attack"]) == {"live", "print"} and set(rows.test["attack"]) == {"live", "replay"}
+
+
+def test_a_value_that_no_row_has_is_refused_with_those_there_are(tiny_protocol, linear_method, tmp_path):
+    path = keeping(tiny_protocol, "{test: {race: [AF]}, validation: {attack_fine: [live, print-flatt]}}")
+    with pytest.raises(DataError) as error:
+        make_plans(request(linear_method, f"{path}/lm-k/full", tmp_path))
+    assert "keep: test has no rows with race 'AF'. Found: ''" in str(error.value)
+    assert "keep: validation has no rows with attack_fine 'print-flatt'. Found: 'fakehead', " in str(error.value)
+
+
+def test_a_limited_run_may_lack_one_of_several_unseen_attacks(tiny_protocol, linear_method, tmp_path):
+    path = unseen(tiny_protocol, "[print, replay]")
+    (plan,) = make_plans(request(linear_method, f"{path}/lm-k/full", tmp_path, limit_videos=1))
+    assert len(set(plan.trainings[0].rows.test["attack"])) == 2  # bona fide and one of them
+
+
+# --- modality dropout -------------------------------------------------------------------------------------------------
+
+DROPOUT = "training: {train: {modality_dropout: {depth: 0.5, ir: 0.5}}}"
+
+
+def test_a_protocol_s_modality_dropout_is_a_training_of_its_own_and_the_same_again(
+    tiny_protocol, linear_method, tmp_path
+):
+    path = tiny_protocol.with_name("dropping.yaml")
+    path.write_text(f"include: tiny.yaml\nid: test/dropping\n{DROPOUT}\n")
+    keys, weights = [], []
+    for protocol, out in ((tiny_protocol, "a"), (path, "b"), (path, "c")):
+        (outcome,) = run(request(linear_method, f"{protocol}/lm-k/full", tmp_path / out))
+        result = outcome.results[0]
+        keys.append(result.provenance.training_key)
+        weights.append(result.provenance.weights_sha256)
+        dropped = {} if protocol == tiny_protocol else {"depth": 0.5, "ir": 0.5}
+        assert result.provenance.config["train"]["modality_dropout"] == dropped
+    assert keys[0] != keys[1] == keys[2]
+    assert weights[0] != weights[1] == weights[2]
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("train.modality_dropout.depth=1.5", "train.modality_dropout.depth: "),
+        ("train.modality_dropout.depth=-0.1", "train.modality_dropout.depth: "),
+        ("train.modality_dropout.thermal=0.5", "train.modality_dropout.thermal"),
+    ],
+)
+def test_a_modality_dropout_that_cannot_be_is_refused(tiny_protocol, linear_method, tmp_path, setting, text):
+    with pytest.raises(ConfigError) as error:
+        make_plans(request(linear_method, tiny_protocol, tmp_path, sets=(setting,)))
+    assert text in str(error.value)
+
+
+@pytest.mark.parametrize("method", ["erm", "mmdg++"])
+def test_bundled_methods_train_with_modalities_missing(tiny_protocol, method, tmp_path):
+    few = ("train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=4", "train.modality_dropout.ir=1")
+    sets = (*few, "train.modality_dropout.rgb=0.5", "train.modality_dropout.depth=0.5")
+    (outcome,) = run(request(method, f"{tiny_protocol}/lm-k/no-depth", tmp_path, sets=sets, preset="tiny"))
+    assert outcome.results
 
 
 # --- the bundled protocols --------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ def test_seeds_differ_by_seed_purpose_epoch_and_step():
         ((1, "step", 2, 5), 5200341024293651883),
         ((7, "augment", 0, 1), 4249939329373217311),
         ((0, "score-order"), 2494635221133837528),
+        ((3, "modality-dropout", 1, 2), 7316082550301443845),
     ],
 )
 def test_seeds_are_stable(arguments, expected):

@@ -1,4 +1,4 @@
-"""fasbench data: prepare data sets, get the official lists."""
+"""fasbench data: get the official lists, prepare data sets, and see what is there."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import typer
 
-from fasbench.cli import app
+from fasbench.cli import EXIT_DATA, app
 
-data = typer.Typer(no_args_is_help=True, help="Prepare data sets, get the official lists.", rich_markup_mode=None)
+data = typer.Typer(
+    no_args_is_help=True, help="Get the official lists, prepare data sets, see what is there.", rich_markup_mode=None
+)
 app.add_typer(data, name="data")
 
 
@@ -92,3 +94,70 @@ def lists_command(
     if ground_truth:
         samples = len(read_ground_truth(ground_truth)) if check else lists.copy_ground_truth(ground_truth, target)
         typer.echo(f"PADISI-Face's ground truth: {samples:,} samples")
+
+
+@data.command("info")
+def info_command(
+    name: str = typer.Argument(..., help="wmca, cefa, padisi, surf, or an embedded one (synth-k)."),
+) -> None:
+    """What a data set is, how to get it, what is known to be wrong with it, what is at hand, and what to type next."""
+    from fasbench.data.info import describe_dataset
+
+    for heading, text in describe_dataset(name):
+        typer.echo(f"{heading:<14} {text}")
+
+
+@data.command("status")
+def status_command() -> None:
+    """All data sets at a glance: lists, ground truth, prepared stores, the protocols they serve. Reads no pixel."""
+    from rich.console import Console
+
+    from fasbench.cli.show import print_table
+    from fasbench.data.status import families, prepared_stores, status
+    from fasbench.resources import data_root, lists_root
+
+    stores, console = prepared_stores(), Console()
+    rows = [[one.name, one.lists, one.ground_truth, str(one.stores), families(one.protocols)] for one in status(stores)]
+    print_table(console, ["data set", "lists", "ground truth", "stores", "protocols"], rows)
+    for store in stores:
+        serves = families(store.serves) or "no bundled protocol"
+        typer.echo(f"{store.path.name}: {store.problem or f'{store}; for {serves}'}")
+    typer.echo(
+        f"Lists: {lists_root()}\nStores: {data_root()}\nMore: fasbench data info NAME, fasbench data verify NAME"
+    )
+
+
+@data.command("verify")
+def verify_command(
+    target: str = typer.Argument(..., help="A protocol (mmdg/fixed, ./mine.yaml) or a data set (wmca, synth-k)."),
+    deep: bool = typer.Option(False, "--deep", help="Read every pixel and compare it with the hash of its row."),
+) -> None:
+    """Check what is prepared: stores intact, every row of the lists there, counts and hashes as the protocol says."""
+    from fasbench.data.verify import verify_target
+
+    remedies: dict[str, None] = {}
+    wrong = False
+    for check in verify_target(target, deep):
+        typer.echo(f"{check.name}: {'NOT as it should be' if check.problems else 'ok'}")
+        for text in check.problems + check.facts:
+            typer.echo(f"  {text}")
+        wrong |= bool(check.problems)
+        remedies |= dict.fromkeys(check.remedies)
+    for number, remedy in enumerate(remedies):
+        typer.echo(f"  {remedy}" if number else f"What to do:\n  {remedy}")
+    if wrong:
+        raise typer.Exit(EXIT_DATA)
+
+
+@data.command("preview")
+def preview_command(
+    target: str = typer.Argument(..., help="A prepared data set (wmca, synth-k) or a protocol (synth/fixed)."),
+    out: Path | None = typer.Option(
+        None, help="Folder to write to; default: previews/ among the prepared data. Not for licensed data."
+    ),
+) -> None:
+    """Contact sheets: some samples of every class and split. Those of licensed data stay with the prepared data."""
+    from fasbench.data.preview import previews
+
+    for path in previews(target, out):
+        typer.echo(str(path))

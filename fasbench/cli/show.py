@@ -62,6 +62,9 @@ def print_facts(facts: Facts, console: Console) -> None:
             line(
                 f"  {name}: {', '.join(split.unseen)} not in train and validation; tested with bona fide and these only"
             )
+        for role, columns in split.keep.items():
+            rules = "; ".join(f"{column} {', '.join(map(_said, values))}" for column, values in columns.items())
+            line(f"  {name}: of {role} only {rules}")
     conditions = []
     for name, condition in facts.conditions.items():
         degraded = ", ".join(f"{kind} severity {severity}" for kind, severity in condition.degrade.items())
@@ -69,7 +72,7 @@ def print_facts(facts: Facts, console: Console) -> None:
     table(["condition", "absent", "degraded", "threshold from validation"], conditions)
     table(["data set", "what it is"], [[name, kind] for name, kind in facts.datasets.items()])
     counts, attacks = [], []
-    for part in facts.parts:
+    for part in (*facts.parts, *facts.chosen):
         if part.counts:
             numbers = [getattr(part.counts, name) for name in _COUNTS] + [part.duplicates]
             counts.append([part.part, *("?" if number is None else f"{number:,}" for number in numbers)])
@@ -92,6 +95,10 @@ def print_facts(facts: Facts, console: Console) -> None:
         line(f"Note: {note}")
     for problem in facts.problems:
         line(f"Problem: {problem}")
+
+
+def _said(value: str) -> str:
+    return value or "(not said)"
 
 
 _ROLES = ("train", "validation", "test")

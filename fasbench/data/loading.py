@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fasbench.config import AugmentConfig, ModelConfig
+from fasbench.config import AugmentConfig, Modality, ModelConfig
 from fasbench.data.augment import augment
+from fasbench.data.choice import Rule, chosen
 from fasbench.data.descriptors import descriptor_channels
 from fasbench.data.record import MODALITIES
 from fasbench.data.sample import Batch, Inputs
@@ -32,8 +33,7 @@ class Rows:
         parts: the parts in the protocol's order.
         stores: prepared stores by data set.
         limit_videos: keep only the first so many videos of each data set and class (for partial runs).
-        only: attack classes to keep beside bona fide; none named = all.
-        without: attack classes to leave out.
+        rules: which rows of the parts are taken; none = all.
         drops: listed rows that the protocol leaves out, by data set.
     """
 
@@ -42,14 +42,13 @@ class Rows:
         parts: tuple[Part, ...],
         stores: dict[str, Store],
         limit_videos: int | None = None,
-        only: tuple[str, ...] = (),
-        without: tuple[str, ...] = (),
+        rules: Sequence[Rule] = (),
         drops: Mapping[str, Drop] | None = None,
     ) -> None:
         self.parts = parts
         self.stores = [stores[part.dataset] for part in parts]
         chosen = [
-            _limit(store, _chosen(store, part, only, without, (drops or {}).get(part.dataset, Drop())), limit_videos)
+            _limit(store, _chosen(store, part, rules, (drops or {}).get(part.dataset, Drop())), limit_videos)
             for part, store in zip(parts, self.stores, strict=True)
         ]
         self.store_index = np.repeat(np.arange(len(parts)), [len(rows) for rows in chosen])
@@ -112,14 +111,10 @@ def part_rows(store: Store, part: Part, drop: Drop) -> np.ndarray:
     return rows[np.array(kept, bool)]
 
 
-def _chosen(store: Store, part: Part, only: tuple[str, ...], without: tuple[str, ...], drop: Drop) -> np.ndarray:
-    """The rows of a part whose attack class is wanted."""
+def _chosen(store: Store, part: Part, rules: Sequence[Rule], drop: Drop) -> np.ndarray:
+    """The rows of a part that the protocol does not drop and the rules keep."""
     rows = part_rows(store, part, drop)
-    attack = store.column("attack")[rows]
-    wanted = ~np.isin(attack, without)
-    if only:
-        wanted &= np.isin(attack, ("live", *only))
-    return rows[wanted]
+    return rows[chosen(rules, lambda name: store.column(name)[rows], len(rows))]
 
 
 def _limit(store: Store, rows: np.ndarray, limit: int | None) -> np.ndarray:
@@ -174,6 +169,25 @@ def to_inputs(
     return Inputs(planes[0], planes[1], planes[2], present, black=(-mean / std).flatten().expand(3, 3))
 
 
+def drop_modalities(inputs: Inputs, probabilities: Mapping[Modality, float], generator: torch.Generator) -> Inputs:
+    """Training samples with some of their modalities taken away, each sample and modality on its own.
+
+    Args:
+        probabilities: of taking a modality away; one that is not named stays.
+        generator: on the CPU, so that a seed takes away the same on every device.
+
+    A sample that would be left with nothing keeps all it has.
+    """
+    if not any(probabilities.values()):
+        return inputs
+    named = {str(name): value for name, value in probabilities.items()}
+    limits = torch.tensor([named.get(name, 0.0) for name in MODALITIES])
+    kept = torch.rand(len(inputs), 3, generator=generator) >= limits  # (B, 3); rand is below 1
+    left = inputs.present & kept.to(inputs.present.device)
+    left = torch.where(left.any(dim=1, keepdim=True), left, inputs.present)
+    return Inputs.of(inputs.images(), left, inputs.black)
+
+
 def _resize(image: Tensor, size: int, nearest: bool = False) -> Tensor:
     """Square images; nearest neighbour for depth, where a mean with a hole (0) would be a surface nobody measured."""
     if image.shape[-2:] == (size, size):
@@ -197,9 +211,12 @@ def train_batch(
     config: ModelConfig,
     augmentation: tuple[AugmentConfig, torch.Generator],
     device: torch.device,
+    dropout: tuple[Mapping[Modality, float], torch.Generator] | None = None,
 ) -> Batch:
-    """The training batch at `positions`."""
+    """The training batch at `positions`; `dropout` as in `drop_modalities`."""
     inputs = to_inputs(rows.read(positions), config, device, augmentation=augmentation)
+    if dropout is not None:
+        inputs = drop_modalities(inputs, *dropout)
     domain = [sources.index(name) for name in rows["domain"][positions]]
     return Batch(
         inputs=inputs,

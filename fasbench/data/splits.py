@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from fasbench.data.loading import Rows, part_rows
 from fasbench.data.record import ATTACK, LIVE, MODALITIES
 from fasbench.data.spec import PartCounts
 from fasbench.errors import DataError, problem_list
-from fasbench.protocol import LEAKS, Part, Protocol
+from fasbench.protocol import LEAKS, ROLES, Part, Protocol, Role, Split
 
 if TYPE_CHECKING:
     from fasbench.data.store import Store
@@ -59,7 +60,7 @@ def open_split(
         DataError: all of that is wrong, in one list.
     """
     split = protocol.splits[name]
-    parts = {role: split.parts(role) for role in ("train", "validation", "test")}
+    parts = {role: split.parts(role) for role in ROLES}
     problems: list[str] = []
     for part in sorted({part for role in parts.values() for part in role}):
         problems += _count_problems(protocol, part, stores[part.dataset])
@@ -68,15 +69,12 @@ def open_split(
             parts[role],
             stores,
             limit_videos,
-            only=split.unseen if role == "test" else (),
-            without=split.unseen if role != "test" else (),
+            rules=split.rules(role),
             drops={name: spec.drop for name, spec in protocol.datasets.items()},
         )
-        for role in parts
+        for role in ROLES
     }
-    for attack in split.unseen:
-        if attack not in rows["test"]["attack"]:
-            problems.append(f"test has no rows of the unseen attack '{attack}'")
+    problems += _choice_problems(split, stores)
     for role in ("train", "validation"):
         for label in sorted({0, 1} - set(rows[role]["label"].tolist())):
             problems.append(f"{role} has no {'bona fide' if label else 'attack'} rows: both classes are needed")
@@ -91,6 +89,37 @@ def open_split(
     return SplitRows(rows["train"], rows["validation"], rows["test"], split.sources)
 
 
+def _choice_problems(split: Split, stores: dict[str, Store]) -> Iterator[str]:
+    """Values that the split chooses rows by and that no row has: a slip in the protocol, or other data."""
+    for role in ROLES:
+        for rule in split.rules(role):
+            columns = [stores[part.dataset].column(rule.column)[_of(stores, part)] for part in split.parts(role)]
+            found = sorted(set(np.concatenate(columns).tolist()))
+            for value in rule.values if rule.keep else ():
+                if value in found:
+                    continue
+                if value in split.unseen:
+                    yield f"{role} has no rows of the unseen attack '{value}'"
+                else:
+                    yield f"keep: {role} has no rows with {rule.column} '{value}'. Found: {', '.join(map(repr, found))}"
+
+
+def _of(stores: dict[str, Store], part: Part) -> np.ndarray:
+    return np.flatnonzero(stores[part.dataset].column("split") == part.split)
+
+
+def part_counts(store: Store, rows: np.ndarray) -> PartCounts:
+    """What `rows` of a store hold."""
+    labels, attacks = store.column("label")[rows], store.column("attack")[rows]
+    return PartCounts(
+        rows=len(rows),
+        live=int((labels == LIVE).sum()),
+        attack=int((labels == ATTACK).sum()),
+        attacks=dict(Counter(attacks[labels == ATTACK].tolist())),
+        **{f"{column}s": len(set(store.column(column)[rows])) for column in ("video", "subject", "unit")},
+    )
+
+
 def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[str]:
     spec = protocol.datasets[part.dataset]
     here = part_rows(store, part, spec.drop)
@@ -99,29 +128,22 @@ def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[st
     expected = spec.expect.get(part.split)  # type: ignore[call-overload]
     if expected is None or skipped_rows(store):
         return
-    labels, attacks = store.column("label")[here], store.column("attack")[here]
-    found = PartCounts(
-        rows=len(here),
-        live=int((labels == LIVE).sum()),
-        attack=int((labels == ATTACK).sum()),
-        attacks=dict(Counter(attacks[labels == ATTACK].tolist())),
-        **{f"{column}s": len(set(store.column(column)[here])) for column in ("video", "subject", "unit")},
-    )
-    for difference in expected.differences(found):
+    for difference in expected.differences(part_counts(store, here)):
         yield f"{part.dataset}/{part.split}: {difference}"
 
 
-def _row_problems(protocol: Protocol, name: str, rows: dict[str, Rows]) -> Iterator[str]:
+def _row_problems(protocol: Protocol, name: str, rows: dict[Role, Rows]) -> Iterator[str]:
     """Parts whose ids and labels are not those the protocol names by their hash."""
-    for role, expected in protocol.splits[name].rows_sha256.items():
-        lines = key_lines(str(protocol), role, rows[role]["id"].tolist(), rows[role]["label"].tolist())
-        if rows_sha256(lines) != expected:
+    for role, chosen in rows.items():
+        expected = protocol.splits[name].rows_sha256.get(role)  # type: ignore[arg-type]
+        lines = key_lines(str(protocol), role, chosen["id"].tolist(), chosen["label"].tolist()) if expected else []
+        if expected and rows_sha256(lines) != expected:
             yield f"{role}: rows_sha256 expected {expected}, found {rows_sha256(lines)}: other rows or labels"
 
 
-def _leaks(protocol: Protocol, rows: dict[str, Rows]) -> Iterator[str]:
+def _leaks(protocol: Protocol, rows: dict[Role, Rows]) -> Iterator[str]:
     """Subjects, videos or rows that stand in two roles, but for those that a known issue names."""
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+    for first, second in combinations(ROLES, 2):
         for key in LEAKS:
             permitted = {value for issue in protocol.known_issues for value in issue.permits.get(key, ())}  # type: ignore[call-overload]
             shared = sorted(_values(rows[first], key) & _values(rows[second], key) - permitted)
@@ -137,7 +159,7 @@ def _values(rows: Rows, key: str) -> set[str]:
     return {value.split("#")[0] for value in rows[key]} if key == "id" else set(rows[key])
 
 
-def _nothing_left(protocol: Protocol, condition: str, rows: dict[str, Rows]) -> Iterator[str]:
+def _nothing_left(protocol: Protocol, condition: str, rows: dict[Role, Rows]) -> Iterator[str]:
     """Rows whose every modality is missing, in the data or by the condition: any score of them would be made up."""
     rule = protocol.conditions[condition]
     absent = np.array([name in rule.absent for name in MODALITIES])

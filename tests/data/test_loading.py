@@ -9,8 +9,9 @@ from PIL import Image
 
 from fasbench.config import AugmentConfig, ModelConfig
 from fasbench.data.descriptors import descriptor_channels
-from fasbench.data.loading import Group, Rows, epoch_order, to_inputs, train_batch
+from fasbench.data.loading import Group, Rows, drop_modalities, epoch_order, to_inputs, train_batch
 from fasbench.data.record import MODALITIES, Record
+from fasbench.data.sample import Inputs
 from fasbench.data.sources.base import Source
 from fasbench.data.spec import PartCounts
 from fasbench.data.splits import open_split
@@ -409,6 +410,76 @@ def test_a_training_batch_holds_labels_domains_by_sorted_source_and_attacks(two_
     assert batch.domain.tolist() == [0, 1, 0] and batch.domain.dtype == torch.int64
     assert batch.attack == ("live", "print", "live")
     torch.testing.assert_close(batch.inputs.rgb.mean((1, 2, 3)) * 255, torch.tensor([40.0, 100, 30]))
+
+
+# --- modality dropout -------------------------------------------------------------------------------------------------
+
+
+def ones(rows, present=(True, True, True)):
+    """Inputs full of ones where present; black is 1/2."""
+    images = [torch.ones(rows, 3, 2, 2) for _ in MODALITIES]
+    return Inputs.of(images, torch.tensor(present).expand(rows, 3), torch.full((3, 3), 0.5))
+
+
+def dropped(inputs, probabilities, seed=0):
+    return drop_modalities(inputs, probabilities, torch.Generator().manual_seed(seed))
+
+
+def test_each_sample_loses_each_modality_by_its_own_draw():
+    found = dropped(ones(4000), {"depth": 0.5, "ir": 0.25}).present
+    rgb, depth, ir = found.float().mean(dim=0).tolist()
+    assert rgb == 1 and abs(depth - 0.5) < 0.03 and abs(ir - 0.75) < 0.03  # over 3.5 standard deviations
+    both = (found[:, 1] & found[:, 2]).float().mean().item()
+    assert abs(both - 0.5 * 0.75) < 0.03  # independent of one another
+
+
+def test_what_is_taken_away_is_absent_as_at_test_and_the_rest_untouched():
+    whole = ones(50)
+    found = dropped(whole, {"depth": 0.5, "ir": 0.5})
+    for m, image in enumerate(found.images()):
+        assert torch.equal(image, found.present[:, m, None, None, None].expand_as(image).float())
+    assert torch.equal(found.black, whole.black) and whole.present.all()
+    assert not found.present[:, 1:].all() and found.present[:, 1:].any()
+
+
+@pytest.mark.parametrize(
+    "probabilities", [{"rgb": 1.0, "depth": 1.0, "ir": 1.0}, {"rgb": 0.6, "depth": 0.6, "ir": 0.6}]
+)
+def test_no_sample_loses_everything(probabilities):
+    assert dropped(ones(500), probabilities).present.any(dim=1).all()
+
+
+def test_a_sample_that_would_lose_everything_keeps_what_it_has():
+    assert dropped(ones(3, (True, False, False)), {"rgb": 1.0}).present.tolist() == [[True, False, False]] * 3
+    assert dropped(ones(3, (True, False, True)), {"rgb": 1.0, "ir": 1.0}).present.tolist() == [[True, False, True]] * 3
+    assert dropped(ones(3, (True, True, False)), {"rgb": 1.0}).present.tolist() == [[False, True, False]] * 3
+
+
+def test_what_is_taken_away_follows_the_generator():
+    probabilities = {"depth": 0.5, "ir": 0.5}
+    first, again, other = (dropped(ones(64), probabilities, seed).present for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("probabilities", [{}, {"depth": 0.0}])
+def test_without_a_probability_nothing_changes(probabilities):
+    whole = ones(4)
+    assert dropped(whole, probabilities) is whole
+
+
+def test_dropout_does_not_move_the_augmentation(two_stores):
+    rows, positions = Rows(PARTS, two_stores), np.arange(8)
+
+    def batch(dropout):
+        augmentation = (AugmentConfig(), torch.Generator().manual_seed(3))
+        return train_batch(rows, positions, ("a", "b"), PLAIN, augmentation, CPU, dropout).inputs
+
+    whole, reduced = batch(None), batch(({"depth": 1.0}, torch.Generator().manual_seed(1)))
+    assert torch.equal(whole.rgb, reduced.rgb) and torch.equal(whole.ir, reduced.ir)
+    assert whole.present.all() and reduced.present.tolist() == [[True, False, True]] * 8 and not reduced.depth.any()
+
+
+# --- epochs -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_epoch_takes_every_row_once_a_pass():

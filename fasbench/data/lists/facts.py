@@ -11,10 +11,10 @@ from pydantic import Field
 from fasbench.data.licensed import LICENSED
 from fasbench.data.lists.folder import find_list
 from fasbench.data.lists.reading import ListRow
-from fasbench.data.lists.rows import count_rows, protocol_rows, split_sha256
+from fasbench.data.lists.rows import choose_rows, count_rows, protocol_rows, split_sha256
 from fasbench.data.record import SPLITS
 from fasbench.data.spec import PartCounts
-from fasbench.protocol import LEAKS, Condition, Headline, KnownIssue, Part, Protocol, Split
+from fasbench.protocol import LEAKS, ROLES, Condition, Headline, KnownIssue, Part, Protocol, Split
 from fasbench.yamlfile import Strict
 
 
@@ -49,6 +49,7 @@ class Facts(Strict):
     conditions: dict[str, Condition]
     datasets: dict[str, str]
     parts: tuple[PartFacts, ...]
+    chosen: tuple[PartFacts, ...] = Field(description="what a split takes that does not take all: `unseen`, `keep`")
     shared: tuple[Shared, ...]
     rows_sha256: dict[str, dict[str, str]] = Field(description="of the lists at hand, by split and part")
     known_issues: tuple[KnownIssue, ...]
@@ -95,6 +96,7 @@ def describe(protocol: Protocol, pairs: Sequence[tuple[str, str]], folder: Path)
         conditions=conditions,
         datasets={name: _kind(protocol, name) for name in names},
         parts=tuple(part for part in parts if part),
+        chosen=tuple(_chosen(splits, rows)),
         shared=tuple(_shared(protocol, names, rows)),
         rows_sha256={name: {role: value for n, role, value in found if n == name} for name in splits},
         known_issues=protocol.known_issues,
@@ -124,6 +126,19 @@ def _part(protocol: Protocol, part: Part, rows: dict[Part, list[ListRow]]) -> Pa
         return PartFacts(part=name, counted=True, counts=count_rows(rows[part]), duplicates=duplicates)
     counts = protocol.datasets[part.dataset].expect.get(part.split)  # type: ignore[call-overload]
     return PartFacts(part=name, counted=False, counts=counts) if counts else None
+
+
+def _chosen(splits: dict[str, Split], rows: dict[Part, list[ListRow]]) -> Iterator[PartFacts]:
+    """Rows that the roles of a split take, where its rules leave some out."""
+    for name, split in splits.items():
+        for role in ROLES:
+            parts, rules = split.parts(role), split.rules(role)
+            if not rules or not all(part in rows for part in parts):
+                continue
+            taken = choose_rows([row for part in parts for row in rows[part]], rules)
+            if taken is not None:
+                surplus = sum("#" in row.id for row in taken)
+                yield PartFacts(part=f"{name} {role}", counted=True, counts=count_rows(taken), duplicates=surplus)
 
 
 def _shared(protocol: Protocol, names: list[str], rows: dict[Part, list[ListRow]]) -> Iterator[Shared]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from fasbench.data.choice import Rule, chosen
 from fasbench.data.keys import key_lines, rows_sha256
 from fasbench.data.lists.folder import Needed, check_lists, find_list, ground_truth_of
 from fasbench.data.lists.reading import ListRow, read_list
 from fasbench.data.record import ATTACK, LIVE
 from fasbench.data.spec import Drop, PartCounts
 from fasbench.errors import DataError, problem_list
-from fasbench.protocol import Part, Protocol
+from fasbench.protocol import Part, Protocol, Role
 
 
 def protocol_rows(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[Part, list[ListRow]]:
@@ -77,9 +80,20 @@ def count_rows(rows: list[ListRow]) -> PartCounts:
 
 def split_sha256(protocol: Protocol, split: str, rows: dict[Part, list[ListRow]]) -> Iterator[tuple[str, str]]:
     """(`validation` or `test`, hash over its rows) of a split all of whose scored parts are in `rows`."""
-    for role in ("validation", "test"):
+    scored_roles: tuple[Role, ...] = ("validation", "test")
+    for role in scored_roles:
         parts = protocol.splits[split].parts(role)
         if all(part in rows for part in parts):
-            chosen = [row for part in parts for row in rows[part]]
-            lines = key_lines(str(protocol), role, (row.id for row in chosen), (row.label for row in chosen))
-            yield role, rows_sha256(lines)
+            scored = choose_rows([row for part in parts for row in rows[part]], protocol.splits[split].rules(role))
+            if scored is not None:
+                lines = key_lines(str(protocol), role, (row.id for row in scored), (row.label for row in scored))
+                yield role, rows_sha256(lines)
+
+
+def choose_rows(rows: list[ListRow], rules: Sequence[Rule]) -> list[ListRow] | None:
+    """The rows that a split's rules keep; None if they go by attacks that the lists at hand do not say."""
+    named = {rule.column for rule in rules} & {"attack", "attack_fine"}
+    if any(getattr(row, column) is None for row in rows for column in named):
+        return None
+    kept = chosen(rules, lambda name: np.array([getattr(row, name) or "" for row in rows]), len(rows))
+    return [row for row, wanted in zip(rows, kept, strict=True) if wanted]
