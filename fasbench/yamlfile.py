@@ -55,6 +55,8 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     lines: dict[Key, int] = {}

@@ -154,14 +154,12 @@ def test_the_hash_ignores_spelling_order_and_place(write):
 
 CHANGES = {
     "version": ("version: 1", "version: 2"),
-    "title": ("a test", "another test"),
     "size": ("synth-k: {size: tiny}", "synth-k: {size: demo}"),
     "csv": ("faces.csv", "others.csv"),
     "rows": ("[synth-l/train, mine/train]", "[synth-l/train]"),
     "split name": ("l-k:", "l-to-k:"),
     "condition": ("absent: [ir]", "absent: [ir], validation: full"),
     "training rule": ("title: a test", "title: a test\ntraining: {train: {epochs: 3}}"),
-    "known issue": ("title: a test", "title: a test\nknown_issues: [{id: x, text: y}]"),
     "headline": ("title: a test", "title: a test\nheadline: {level: video}"),
 }
 
@@ -424,3 +422,20 @@ def test_an_error_in_the_including_file_has_its_line(write):
     write()
     path = write(text="include: one.yaml\nsplits:\n  l-k:\n    test: [synth-l/train]\n", name="b.yaml")
     assert problems_of(path) == ["4: 'synth-l/train' is already used for train: train, validation and test must differ"]
+
+
+def test_a_bundled_protocol_s_id_is_not_for_others(write):
+    with pytest.raises(ConfigError, match=r"one\.yaml:1: 'synth/fixed' is a bundled protocol's id"):
+        load_protocol(write(text=SOUND.replace("id: test/one", "id: synth/fixed")))
+
+
+def test_prose_is_not_part_of_the_hash_and_what_changes_numbers_is(write):
+    before = load_protocol(write()).sha256
+    assert load_protocol(write(("title: a test", "title: another title"))).sha256 == before
+    assert load_protocol(write(("version: 1", "version: 2"))).sha256 != before
+
+
+def test_what_is_degraded_is_not_noticed_unless_the_protocol_says_so():
+    assert Condition(degrade={"blur": 1}).validation == "full"
+    assert Condition(degrade={"blur": 1}, validation="same").validation == "same"
+    assert Condition(absent=("depth",)).validation == "same"
