@@ -414,7 +414,7 @@ def test_include_takes_paths(write, value):
 
 
 def test_a_missing_included_file_is_named(write):
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
         load_protocol(write(text="include: nowhere.yaml\n"))
 
 
