@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from quick_runs import Log, request
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
@@ -19,7 +20,6 @@ from fasbench.registry import protocols
 from fasbench.results import read_result
 from fasbench.runner import run
 from fasbench.scorefile import read_scores
-from runs import Log, request
 
 ROLES = ("train", "validation", "test")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quick_runs import QUICK, Log, request
 from safetensors.torch import load_file
 
 from fasbench import metrics, training
@@ -19,7 +20,6 @@ from fasbench.resources import sha256_file
 from fasbench.results import read_result
 from fasbench.runner import Reporter, run
 from fasbench.scorefile import read_scores
-from runs import QUICK, Log, request
 
 
 @pytest.fixture
