@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from fasbench.data.licensed import LICENSED
 from fasbench.data.record import MODALITIES, SPLITS
 from fasbench.data.spec import DatasetSpec, ListsSource
-from fasbench.errors import ConfigError, problem_list, suggest
+from fasbench.errors import ConfigError, suggest
 from fasbench.resources import canonical_json, sha256
 from fasbench.yamlfile import Key, Strict, load_yaml, merge, validate, where
 
@@ -162,14 +162,11 @@ def load_protocol(path: Path) -> Protocol:
     from fasbench.registry import protocols
 
     data, lines = _load_with_includes(path, ())
-    protocol = validate(Protocol, data, str(path), lines)
+    protocol = validate(Protocol, data, str(path), lines, _contradictions)
     bundled = protocols().get(protocol.id)
     if bundled is not None and bundled.resolve() != path.resolve():
         place = where(str(path), lines, ("id",))
         raise ConfigError(f"{place}: '{protocol.id}' is a bundled protocol's id: results would pass for its own")
-    problems = [f"{where(str(path), lines, key)}: {text}" for key, text in _contradictions(protocol)]
-    if problems:
-        raise ConfigError(problem_list(f"{path}: {len(problems)} problem(s)", problems))
     protocol._path = path
     return protocol
 

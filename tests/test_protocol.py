@@ -439,3 +439,13 @@ def test_what_is_degraded_is_not_noticed_unless_the_protocol_says_so():
     assert Condition(degrade={"blur": 1}).validation == "full"
     assert Condition(degrade={"blur": 1}, validation="same").validation == "same"
     assert Condition(absent=("depth",)).validation == "same"
+
+
+def test_malformed_keys_do_not_hide_contradictions(write):
+    text = SOUND.replace("title: a test", "title: a test\nprest: tiny")
+    text = text.replace("absent: [ir]", "absent: [ir], degrade: {blurr: 1}")
+    text = text.replace("size: tiny}\n  synth-l", "size: tiny}\n  synth-q", 1)
+    found = "\n".join(problems_of(write(text=text)))
+    assert "prest: unknown key. Did you mean 'preset'?" in found
+    assert "unknown 'blurr'. Did you mean 'blur'?" in found
+    assert "unknown data set 'synth-q'" in found
