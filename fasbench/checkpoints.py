@@ -6,8 +6,10 @@ everywhere, and never ranked with numbers that did not see the test set.
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +17,14 @@ import torch
 
 from fasbench import metrics, training
 from fasbench.data.conditions import CONDITIONS_VERSION
+from fasbench.data.loading import Rows
 from fasbench.data.splits import SplitRows
 from fasbench.errors import FasbenchError
 from fasbench.method import Method
 from fasbench.plan import Plan, Planned, build_method
 from fasbench.protocol import Condition
 from fasbench.resources import sha256, write_atomic
-from fasbench.scoring import as_scores, score_rows
+from fasbench.scoring import SCORING_VERSION, as_scores, score_rows
 
 ROLES = ("validation", "test")
 
@@ -29,9 +32,12 @@ ROLES = ("validation", "test")
 class Checkpoints:
     """Scores of a training's checkpoints. Each is loaded when it is needed, and nothing is scored twice."""
 
-    def __init__(self, plan: Plan, planned: Planned, device: torch.device, epochs: EpochScores | None = None) -> None:
+    def __init__(
+        self, plan: Plan, planned: Planned, state: training.State, device: torch.device, epochs: EpochScores | None
+    ) -> None:
         self.plan = plan
         self.planned = planned
+        self.state = state
         self.device = device
         self.epochs = epochs
         self._method: Method | None = None
@@ -44,8 +50,8 @@ class Checkpoints:
         key = (epoch, role, seen.key)
         if key not in self._scores:
             rows = getattr(self.planned.rows, role)
-            if self.epochs is not None:  # of an epoch that oracle selection chose, the weights may be gone
-                scores = self.epochs.scores(epoch, role, condition)
+            if self.epochs is not None and training.weights_file(epoch) not in self.state.files:
+                scores = self.epochs.scores(self.state.weights[epoch], rows, seen)  # the weights are gone
             else:
                 batch_size = self.plan.config.train.score_batch_size
                 scores = score_rows(self._load(epoch), rows, self.device, batch_size, seen)
@@ -63,39 +69,42 @@ class Checkpoints:
 
 
 class EpochScores:
-    """Scores of a training's checkpoints as they come, under the conditions that are to be evaluated.
+    """Scores of every checkpoint of a training, noted as they come, under all conditions that are to be evaluated.
+
+    A note is named by the checkpoint's hash, so it never passes for that of other weights.
 
     Args:
         folder: of the training.
-        rows: of its split.
-        conditions: by name.
+        targets: the rows and conditions of every protocol that evaluates the training.
         batch_size: of scoring.
     """
 
     def __init__(
-        self, folder: Path, rows: SplitRows, conditions: dict[str, Condition], device: torch.device, batch_size: int
+        self, folder: Path, targets: Sequence[tuple[SplitRows, Condition]], device: torch.device, batch_size: int
     ) -> None:
         self.folder = folder
-        self.rows = rows
-        self.conditions = conditions
+        self.needed = {
+            self._key(getattr(rows, role), condition.of(role)): (getattr(rows, role), condition.of(role))
+            for rows, condition in targets
+            for role in ROLES
+        }
         self.device = device
         self.batch_size = batch_size
 
-    def note(self, epoch: int, method: Method) -> None:
-        """Score the checkpoint of `epoch` (from 0), before the training counts it as finished."""
-        for role in ROLES:
-            for condition in {c.of(role).key: c.of(role) for c in self.conditions.values()}.values():
-                scores = score_rows(method, getattr(self.rows, role), self.device, self.batch_size, condition)
-                buffer = io.BytesIO()
-                np.save(buffer, scores, allow_pickle=False)
-                write_atomic(self._path(epoch, role, condition), buffer.getvalue())
+    def note(self, weights: str, method: Method) -> None:
+        """Score the method, whose checkpoint has the hash `weights`."""
+        for key, (rows, condition) in self.needed.items():
+            scores = score_rows(method, rows, self.device, self.batch_size, condition)
+            buffer = io.BytesIO()
+            np.savez(buffer, scores=scores, sha256=np.array(_content_sha256(scores)))
+            write_atomic(self._path(key, weights), buffer.getvalue())
 
-    def require(self, epochs: Iterable[int]) -> None:
-        """Raise FasbenchError unless every one of the epochs has been noted, and is intact."""
+    def require(self, checkpoints: Sequence[str]) -> None:
+        """Raise FasbenchError unless all the checkpoints have been noted, and the notes are intact."""
         lacking = [
-            epoch + 1
-            for epoch in epochs
-            if any(self._read(epoch, role, c.of(role)) is None for role in ROLES for c in self.conditions.values())
+            epoch
+            for epoch, weights in enumerate(checkpoints, start=1)
+            if any(self._read(key, weights, len(rows)) is None for key, (rows, _) in self.needed.items())
         ]
         if lacking:
             raise FasbenchError(
@@ -103,34 +112,41 @@ class EpochScores:
                 f"them in epoch(s) {', '.join(map(str, lacking))}. Train it again: --oracle --overwrite always"
             )
 
-    def scores(self, epoch: int, role: str, condition: Condition) -> np.ndarray:
-        """Scores of the rows of a role under what the role sees of a condition, (N,)."""
-        scores = self._read(epoch, role, condition.of(role))
+    def scores(self, weights: str, rows: Rows, condition: Condition) -> np.ndarray:
+        """What was noted of a checkpoint, (N,)."""
+        scores = self._read(self._key(rows, condition), weights, len(rows))
         assert scores is not None, "see require"
         return scores
 
-    def choose(self, condition: Condition, epochs: int) -> tuple[int, int]:
-        """The epoch (from 0) with the lowest frame-level EER on the test set, and how many share it.
+    def choose(self, checkpoints: Sequence[str], test: Rows, condition: Condition) -> tuple[int, int]:
+        """The epoch (from 0) with the lowest frame-level EER on the test rows, and how many share it.
 
         Ties go to the higher AUC, then to the earlier epoch.
         """
-        labels = self.rows.test["label"]
+        labels = test["label"]
         ranks = []
-        for epoch in range(epochs):
-            scores = self.scores(epoch, "test", condition)
+        for epoch, weights in enumerate(checkpoints):
+            scores = self.scores(weights, test, condition)
             ranks.append((metrics.eer(scores, labels).value, -metrics.auc(scores, labels), epoch))
         best = min(ranks)
         return best[2], sum(rank[0] == best[0] for rank in ranks)
 
-    def _read(self, epoch: int, role: str, condition: Condition) -> np.ndarray | None:
+    def _key(self, rows: Rows, condition: Condition) -> str:
+        versions = f"{CONDITIONS_VERSION} {SCORING_VERSION}"
+        return sha256(rows.content_sha256(), condition.key, versions)[:16]
+
+    def _read(self, key: str, weights: str, rows: int) -> np.ndarray | None:
         """What was noted; None if it was not, or is damaged."""
         try:
-            scores = np.load(self._path(epoch, role, condition), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            with np.load(self._path(key, weights), allow_pickle=False) as note:
+                scores, digest = note["scores"], str(note["sha256"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return scores if scores.shape == (len(getattr(self.rows, role)),) else None
+        return scores if scores.shape == (rows,) and digest == _content_sha256(scores) else None
 
-    def _path(self, epoch: int, role: str, condition: Condition) -> Path:
-        rows = getattr(self.rows, role).content_sha256()
-        key = sha256(rows, condition.key, str(CONDITIONS_VERSION))[:16]
-        return self.folder / "epochs" / key / f"{epoch + 1}.npy"
+    def _path(self, key: str, weights: str) -> Path:
+        return self.folder / "epochs" / key / f"{weights[:16]}.npz"
+
+
+def _content_sha256(scores: np.ndarray) -> str:
+    return hashlib.sha256(scores.tobytes()).hexdigest()

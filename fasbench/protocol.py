@@ -17,7 +17,7 @@ from fasbench.data.choice import Column, Rule
 from fasbench.data.licensed import LICENSED
 from fasbench.data.record import MODALITIES, SPLITS
 from fasbench.data.spec import DatasetSpec, ListsSource
-from fasbench.errors import ConfigError, problem_list, suggest
+from fasbench.errors import ConfigError, suggest
 from fasbench.resources import canonical_json, sha256
 from fasbench.yamlfile import Key, Strict, load_yaml, merge, validate, where
 
@@ -77,7 +77,7 @@ class Condition(Strict):
     """What the sensors deliver at test.
 
     `validation: same` sets the threshold on validation data under the same condition (the device knows what is
-    absent); `full` on undisturbed validation data (the device does not know).
+    absent); `full` on undisturbed validation data (the device does not know), the default where something is degraded.
     """
 
     absent: tuple[Literal["rgb", "depth", "ir"], ...] = ()
@@ -85,6 +85,13 @@ class Condition(Strict):
         default={}, description="sensor degradations, severity 1 to 5; see fasbench.data.conditions"
     )
     validation: Literal["same", "full"] = "same"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _degradation_is_not_noticed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("degrade"):
+            return {"validation": "full", **values}
+        return values
 
     @model_validator(mode="after")
     def _something_left(self) -> Condition:
@@ -145,7 +152,9 @@ class Protocol(Strict):
 
     @property
     def sha256(self) -> str:
-        return sha256(canonical_json(self.model_dump(mode="json")))
+        """Hash of all that changes a number; prose may be mended without a new version."""
+        prose = {"title", "reference", "lists_source", "known_issues"}
+        return sha256(canonical_json(self.model_dump(mode="json", exclude=prose)))
 
     def __str__(self) -> str:
         return f"{self.id}@{self.version}"
@@ -167,11 +176,14 @@ def load_protocol(path: Path) -> Protocol:
     Raises:
         ConfigError: every problem of the file, with its line.
     """
+    from fasbench.registry import protocols
+
     data, lines = _load_with_includes(path, ())
-    protocol = validate(Protocol, data, str(path), lines)
-    problems = [f"{where(str(path), lines, key)}: {text}" for key, text in _contradictions(protocol)]
-    if problems:
-        raise ConfigError(problem_list(f"{path}: {len(problems)} problem(s)", problems))
+    protocol = validate(Protocol, data, str(path), lines, _contradictions)
+    bundled = protocols().get(protocol.id)
+    if bundled is not None and bundled.resolve() != path.resolve():
+        place = where(str(path), lines, ("id",))
+        raise ConfigError(f"{place}: '{protocol.id}' is a bundled protocol's id: results would pass for its own")
     protocol._path = path
     return protocol
 

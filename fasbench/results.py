@@ -36,10 +36,10 @@ class Provenance(Strict):
     data: dict[str, str] = pydantic.Field(description="data set -> content hash of its prepared store")
     training_key: str
     initial_weights_sha256: str
-    weights_sha256: str | None = pydantic.Field(
-        None, description="of the checkpoint that was scored; None: an oracle epoch, whose weights are not kept"
+    weights_sha256: str = pydantic.Field(description="of the checkpoint that was scored")
+    versions: dict[str, int | str] = pydantic.Field(
+        description="of training, scoring, metrics and shared layers: results of different ones share no table"
     )
-    layers_sha256: str = pydantic.Field(description="of fasbench.layers")
     limit_videos: int | None = pydantic.Field(None, description="of a partial run")
     conditions_version: int | None = pydantic.Field(None, description="of the sensor degradations; None: undisturbed")
     config: dict[str, Any]

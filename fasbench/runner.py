@@ -21,11 +21,12 @@ from fasbench.checkpoints import Checkpoints, EpochScores
 from fasbench.data.conditions import CONDITIONS_VERSION
 from fasbench.device import describe_device, make_accelerator, peak_memory
 from fasbench.errors import ConfigError, DataError, FasbenchError, problem_list
-from fasbench.plan import Plan, Planned, Request, build_method, make_plans, shared_layers_sha256
+from fasbench.plan import Plan, Planned, Request, build_method, make_plans
 from fasbench.resources import sha256_file, write_atomic
 from fasbench.results import Provenance, Result, Runtime, code_version, library_versions, read_result
 from fasbench.scorefile import ScoreFile, ScoreMeta, read_scores
 from fasbench.summary import markdown
+from fasbench.versions import current_versions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -61,7 +62,7 @@ def run(request: Request, reporter: Reporter | None = None) -> list[Outcome]:
     reporter = reporter or Reporter()
     plans = make_plans(request, reporter.preparing)
     if request.overwrite == "never":
-        refuse_to_replace(plans)
+        refuse_to_replace(plans, request.oracle)
     renew = {planned.folder for plan in plans for planned in plan.trainings} if request.overwrite == "always" else set()
     outcomes = []
     for plan in plans:
@@ -71,37 +72,43 @@ def run(request: Request, reporter: Reporter | None = None) -> list[Outcome]:
             if planned.folder in renew:
                 training.discard(planned.folder)
                 renew.remove(planned.folder)  # protocols share trainings: once is enough
-            epochs = every_epoch(plan, planned, accelerator.device) if request.oracle else None
+            epochs = every_epoch(plans, planned, accelerator.device) if request.oracle else None
             state = train(plan, planned, accelerator, reporter, epochs)
             if epochs is not None:
-                epochs.require(range(state.epoch))  # another run may have trained meanwhile, without them
-            checkpoints = Checkpoints(plan, planned, accelerator.device, epochs)
+                epochs.require(state.weights)  # another run may have trained meanwhile, without them
+            checkpoints = Checkpoints(plan, planned, state, accelerator.device, epochs)
             for evaluation in evaluations(plan, planned, state, epochs):
                 earlier = None if request.overwrite == "always" else evaluation.earlier()
                 results.append(earlier or evaluation.record(checkpoints))
                 reporter.evaluated(results[-1], fresh=earlier is None)
         if results:
-            write_atomic(plan.folder / "report.md", markdown(read_results(plan)))
+            write_atomic(plan.folder / "report.md", markdown(*read_results(plan)))
         outcomes.append(Outcome(plan, results))
     return outcomes
 
 
-def refuse_to_replace(plans: list[Plan]) -> None:
+def refuse_to_replace(plans: list[Plan], oracle: bool) -> None:
     """Raise FasbenchError if a planned evaluation would replace a result or score file of another training."""
     stale = []
     for plan in plans:
         for planned in plan.trainings:
-            for path in _result_paths(plan, planned):
-                if path.is_file() and not _belongs(path, plan, planned):
-                    stale.append(f"{path}: edited, or from another method source, protocol, data or metrics version")
+            for path, scores in _places(plan, planned, oracle):
+                if not path.is_file() and not scores.is_file():
+                    continue
+                result = _belongs(path, plan, planned)
+                if result is None or not scores.is_file() or result.scores_sha256 != sha256_file(scores):
+                    stale.append(
+                        f"{path}: edited, or from another method source, protocol, data or version of fasbench"
+                    )
     if stale:
         raise FasbenchError(problem_list("--overwrite never: these results would be replaced", stale))
 
 
-def every_epoch(plan: Plan, planned: Planned, device: torch.device) -> EpochScores:
-    """The scores of every epoch of a training, under the conditions asked for."""
-    conditions = {name: plan.protocol.conditions[name] for name in planned.conditions}
-    return EpochScores(planned.folder, planned.rows, conditions, device, plan.config.train.score_batch_size)
+def every_epoch(plans: list[Plan], planned: Planned, device: torch.device) -> EpochScores:
+    """The scores of every epoch of a training, under the conditions of all plans that share it."""
+    sharing = [(plan, one) for plan in plans for one in plan.trainings if one.folder == planned.folder]
+    targets = [(one.rows, plan.protocol.conditions[name]) for plan, one in sharing for name in one.conditions]
+    return EpochScores(planned.folder, targets, device, sharing[0][0].config.train.score_batch_size)
 
 
 def evaluations(
@@ -114,7 +121,8 @@ def evaluations(
         yield Evaluation(plan, planned, state, condition, "last", state.epoch - 1)
     if epochs is not None:
         for condition in planned.conditions:
-            epoch, tied = epochs.choose(plan.protocol.conditions[condition], state.epoch)
+            rule = plan.protocol.conditions[condition]
+            epoch, tied = epochs.choose(state.weights, planned.rows.test, rule)
             yield Evaluation(plan, planned, state, condition, ORACLE, epoch, tied)
 
 
@@ -124,7 +132,7 @@ def train(
     """Train, or take the finished training of the same key."""
     state = training.read_state(planned.folder)
     if epochs is not None:
-        epochs.require(range(state.epoch if state else 0))
+        epochs.require(state.weights if state else [])
     if state is not None and state.epoch >= plan.config.train.epochs:
         reporter.training_kept(planned)
         return state
@@ -186,7 +194,9 @@ class Evaluation:
         if not (self.score_path.is_file() and self.result_path.is_file()):
             return None
         result = _belongs(self.result_path, self.plan, self.planned)
-        if result is None or result.evaluation != self.meta or result.provenance.weights_sha256 != self._weights_sha256:
+        if result is None or result.evaluation != self.meta:
+            return None
+        if result.provenance.weights_sha256 != self.state.weights[self.epoch]:
             return None
         return result if result.scores_sha256 == sha256_file(self.score_path) else None
 
@@ -219,10 +229,6 @@ class Evaluation:
         )
         return result.write(self.result_path)
 
-    @property
-    def _weights_sha256(self) -> str | None:
-        return None if self.selection == ORACLE else self.state.files[training.weights_file(self.epoch)]
-
     def _provenance(self) -> Provenance:
         sha, dirty = code_version()
         return Provenance(
@@ -234,8 +240,8 @@ class Evaluation:
             data=self.planned.data_sha256(),
             training_key=self.planned.key,
             initial_weights_sha256=self.planned.initial_weights_sha256,
-            weights_sha256=self._weights_sha256,
-            layers_sha256=shared_layers_sha256(),
+            weights_sha256=self.state.weights[self.epoch],
+            versions=current_versions(),
             limit_videos=self.plan.limit_videos,
             conditions_version=_conditions_version(self.plan, self.condition),
             config=self.plan.config.model_dump(mode="json"),
@@ -247,10 +253,14 @@ def _path(plan: Plan, planned: Planned, kind: str, condition: str, name: str) ->
     return plan.folder / kind / planned.split / condition / f"seed-{planned.seed}" / name
 
 
-def _result_paths(plan: Plan, planned: Planned) -> Iterator[Path]:
+def _places(plan: Plan, planned: Planned, oracle: bool) -> Iterator[tuple[Path, Path]]:
+    """Result and score file of every evaluation."""
     for condition in planned.conditions:
-        for selection in (*SELECTIONS, ORACLE):
-            yield _path(plan, planned, "results", condition, f"{selection}.json")
+        for selection in (*SELECTIONS, ORACLE) if oracle else SELECTIONS:
+            yield (
+                _path(plan, planned, "results", condition, f"{selection}.json"),
+                _path(plan, planned, "scores", condition, f"{selection}.parquet"),
+            )
 
 
 def _belongs(path: Path, plan: Plan, planned: Planned) -> Result | None:
@@ -259,19 +269,20 @@ def _belongs(path: Path, plan: Plan, planned: Planned) -> Result | None:
         result = read_result(path)
     except DataError:
         return None
-    provenance = result.provenance
-    same = provenance.training_key == planned.key and provenance.data == planned.data_sha256()
+    same = result.provenance.training_key == planned.key and result.provenance.data == planned.data_sha256()
     return result if same and _comparable(result, plan) else None
 
 
 def _comparable(result: Result, plan: Plan) -> bool:
+    """Whether a result may stand in one table with those of the plan."""
     provenance = result.provenance
+    data = {name: digest for planned in plan.trainings for name, digest in planned.data_sha256().items()}
     return (
         provenance.protocol_sha256 == plan.protocol.sha256
         and provenance.method_sha256 == plan.method_sha256
-        and provenance.layers_sha256 == shared_layers_sha256()
+        and provenance.versions == current_versions()
         and provenance.conditions_version == _conditions_version(plan, result.evaluation.condition)
-        and result.metrics["metrics_version"] == metrics.METRICS_VERSION
+        and all(data.get(name, digest) == digest for name, digest in provenance.data.items())
     )
 
 
@@ -279,23 +290,29 @@ def _conditions_version(plan: Plan, condition: str) -> int | None:
     return CONDITIONS_VERSION if plan.protocol.conditions[condition].degrade else None
 
 
-def read_results(plan: Plan) -> list[Result]:
-    """Every sound result in the plan's folder that may share a table with the plan's own, in the protocol's order.
+def read_results(plan: Plan) -> tuple[list[Result], int]:
+    """The results in the plan's folder that may share a table with its own, in the protocol's order, and the rest.
 
-    Left out: results of another protocol, method source or metrics version, and files that were edited or damaged.
+    Left out and only counted: results of another protocol, method source, data or version of fasbench, and those that
+    were edited or whose score files are not the ones they were computed from.
     """
     order = {pair: position for position, pair in enumerate(plan.protocol.evaluations())}
-    current = []
-    for path in sorted((plan.folder / "results").rglob("*.json")):
+    current, left_out = [], 0
+    folder = plan.folder / "results"
+    for path in sorted(folder.rglob("*.json")):
+        scores = plan.folder / "scores" / path.relative_to(folder).with_suffix(".parquet")
         try:
             result = read_result(path)
-        except DataError:
-            continue
-        if _comparable(result, plan):
+            sound = _comparable(result, plan) and result.scores_sha256 == sha256_file(scores)
+        except (DataError, OSError, KeyError):  # KeyError: a condition the protocol no longer has
+            sound = False
+        if sound:
             current.append(result)
+        else:
+            left_out += 1
 
     def position(result: Result) -> tuple[int, int, int]:
         e = result.evaluation
         return order[e.split, e.condition], (*SELECTIONS, ORACLE).index(e.selection), e.seed
 
-    return sorted(current, key=position)
+    return sorted(current, key=position), left_out

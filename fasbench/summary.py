@@ -121,9 +121,9 @@ def selection_text(selection: str) -> str:
 def title(results: list[Result], selection: str, level: str) -> str:
     first = results[0]
     e = first.evaluation
-    marks = [
-        mark for mark, on in (("SYNTHETIC DATA", first.synthetic), ("PARTIAL DATA, never ranked", e.partial)) if on
-    ]
+    rendered = {result.synthetic for result in results}
+    synthetic = "PARTLY SYNTHETIC DATA" if len(rendered) > 1 else "SYNTHETIC DATA"
+    marks = [mark for mark, on in ((synthetic, True in rendered), ("PARTIAL DATA, never ranked", e.partial)) if on]
     fidelity = "" if first.fidelity == "intended" else f" ({first.fidelity})"
     text = f"{e.method}{fidelity} on {e.protocol}@{e.version}, {level} level, selection {selection_text(selection)}"
     return " - ".join([text, *marks])
@@ -150,16 +150,30 @@ def legend(results: list[Result], levels: tuple[str, ...]) -> list[str]:
             "Selection oracle: the epoch with the lowest EER on the test set itself, for each split and condition. It "
             "shows what the literature's way of selecting would print; it is never ranked."
         )
+    lines += _unequal_seeds(results)
     coarse = {r.evaluation.split for r in results if r.metrics["levels"]["frame"]["tpr_at_fpr"]["1%"]["coarse"]}
     if coarse:
         lines.append(f"TPR@1% is coarse for {', '.join(sorted(coarse))}: 1 % of the attacks are fewer than 10.")
     lines += [f"n/a: TPR@1%, {place}: {reason}." for place, reason in _unmeasured(results, levels)]
     if tied > 1:
         lines.append(f"Up to {tied} epochs share the selected epoch's validation EER; AUC, then cross-entropy decided.")
-    if first.synthetic:
-        lines.append("The data are rendered: these numbers compare software, they say nothing about real faces.")
+    if rendered := dict.fromkeys(result.evaluation.split for result in results if result.synthetic):
+        everywhere = all(result.synthetic for result in results)
+        which = "The data" if everywhere else f"The data of {', '.join(rendered)} and of every mean over splits"
+        lines.append(f"{which} are rendered: these numbers compare software, they say nothing about real faces.")
     warnings = dict.fromkeys(warning for result in results for warning in _warnings(result))
     return lines + [f"Warning: {warning}" for warning in warnings]
+
+
+def _unequal_seeds(results: list[Result]) -> list[str]:
+    """A line where splits have different seeds: their rows, and the means, are of fewer."""
+    of_split: dict[str, set[int]] = {}
+    for result in results:
+        of_split.setdefault(result.evaluation.split, set()).add(result.evaluation.seed)
+    if len({frozenset(seeds) for seeds in of_split.values()}) == 1:
+        return []
+    each = "; ".join(f"{split} {', '.join(map(str, sorted(seeds)))}" for split, seeds in of_split.items())
+    return [f"Not every split has every seed, and a mean over splits takes those that all have: {each}."]
 
 
 def _warnings(result: Result) -> list[str]:
@@ -180,9 +194,16 @@ def _unmeasured(results: list[Result], levels: tuple[str, ...]) -> list[tuple[st
     return [(f"{level} level, {', '.join(names)}", reason) for (level, reason), names in splits.items()]
 
 
-def markdown(results: list[Result]) -> str:
-    """The report of a run folder: every selection and level, then the legend."""
-    blocks = [f"# {title(results, 'source-val and last', 'frame and video')}"]
+def markdown(results: list[Result], left_out: int = 0) -> str:
+    """The report of a run folder: every selection and level, then the legend.
+
+    Args:
+        left_out: results in the folder that may not share a table with these.
+    """
+    selections = dict.fromkeys(selection_text(result.evaluation.selection) for result in results)
+    blocks = [f"# {title(results, ' and '.join(selections), 'frame and video')}"]
+    if left_out:
+        blocks.append(f"{left_out} result(s) in this folder are left out: edited, or from another source or version.")
     for selection in dict.fromkeys(result.evaluation.selection for result in results):
         for level in ("frame", "video"):
             rows = [headers(results), *(row_texts(row) for row in table(results, selection, level))]
@@ -200,7 +221,7 @@ def _points(results: list[Result]) -> list[list[str]]:
         point = level["policies"][result.headline.policy]
         attacks = [f"{name} {100 * rate['value']:.1f}" for name, rate in point["apcer_per_attack"].items()]
         numbers = [_number(point["threshold"]), _number(point["gap"]), _number(level["validation"]["eer"], 100)]
-        rows.append([e.split, e.condition, str(e.seed), e.selection, *numbers, ", ".join(attacks)])
+        rows.append([e.split, e.condition, str(e.seed), selection_text(e.selection), *numbers, ", ".join(attacks)])
     return rows
 
 

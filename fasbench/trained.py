@@ -19,6 +19,7 @@ from fasbench.protocol import Protocol
 from fasbench.registry import MethodEntry, find_evaluations, find_method, methods, protocols
 from fasbench.resources import data_root
 from fasbench.results import Result, read_result
+from fasbench.versions import current_versions
 from fasbench.yamlfile import validate
 
 
@@ -133,6 +134,7 @@ def open_run(
     for what, current in (
         (f"protocol {found}", lambda r: r.provenance.protocol_sha256 == found.sha256),
         (f"the source of method '{entry.name}'", lambda r: r.provenance.method_sha256 == source),
+        ("fasbench (training, scoring, metrics or layers)", lambda r: r.provenance.versions == current_versions()),
     ):
         # Results that an earlier change left behind are passed over, as in reports.
         kept = tuple(result for result in run.results if current(result))

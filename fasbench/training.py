@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,8 +41,8 @@ class Task:
     sources: tuple[str, ...]
     seed: int
     folder: Path
-    observe: Callable[[int, Method], None] | None = None
-    """Called with each epoch (from 0) and its weights before the epoch counts as finished; must change neither."""
+    observe: Callable[[str, Method], None] | None = None
+    """Called with the hash of each epoch's checkpoint before the epoch counts as finished; must change nothing."""
 
 
 @dataclass
@@ -52,6 +51,7 @@ class State:
 
     epoch: int  # epochs finished
     history: list[dict[str, float]]  # validation after each epoch
+    weights: list[str]  # sha256 of each epoch's checkpoint, also of those that are no longer kept
     files: dict[str, str]  # file name -> sha256
     seconds: float
 
@@ -83,8 +83,7 @@ def discard(folder: Path) -> None:
     """Forget a training, so that it starts anew."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        (folder / "state.json").unlink(missing_ok=True)  # first: without it the rest counts for nothing
-        shutil.rmtree(folder / "epochs", ignore_errors=True)
+        (folder / "state.json").unlink(missing_ok=True)  # without it the rest counts for nothing
 
 
 def train(task: Task, accelerator: Accelerator, report: Report) -> State:
@@ -101,12 +100,13 @@ def train(task: Task, accelerator: Accelerator, report: Report) -> State:
 def _train(task: Task, accelerator: Accelerator, report: Report) -> State:
     config, folder = task.config, task.folder
     stored = stored_names(task.method)
-    method = accelerator.prepare_model(task.method)
+    # Not `prepare_model`, which would compute a method's `forward` in bf16 in scoring too; `train_step` casts itself.
+    method = task.method.to(accelerator.device)
     groups = [{**group, "params": list(group["params"])} for group in method.parameter_groups()]
     if not any(len(group["params"]) for group in groups):
         raise FasbenchError(f"{type(method).__name__}.parameter_groups() holds no parameter: nothing would be trained")
     optimizer = make_optimizer(groups, config.optim)
-    state = read_state(folder) or State(0, [], {}, 0.0)
+    state = read_state(folder) or State(0, [], [], {}, 0.0)
     if state.epoch:
         load_weights(method, folder, state.epoch - 1)
         optimizer.load_state_dict(
@@ -129,9 +129,10 @@ def _train(task: Task, accelerator: Accelerator, report: Report) -> State:
             state.history.append(entry)
             state.epoch = epoch + 1
             state.seconds += time.perf_counter() - started
+            state.weights.append(_save_weights(method, stored, folder / weights_file(epoch)))
             if task.observe is not None:
-                task.observe(epoch, method)
-            _save(state, method, stored, optimizer, folder)
+                task.observe(state.weights[-1], method)
+            _save_state(state, optimizer, folder)
             note({"event": "epoch", "epoch": epoch + 1, "of": config.train.epochs, **entry})
     return state
 
@@ -272,14 +273,18 @@ def stored_names(method: Method) -> list[str]:
     return [name for name in method.state_dict() if name not in frozen]
 
 
-def _save(state: State, method: Method, stored: list[str], optimizer: Any, folder: Path) -> None:
-    """Last and best epoch; older files go only after the state that no longer names them is on disk."""
-    last = state.epoch - 1
+def _save_weights(method: Method, stored: list[str], path: Path) -> str:
+    """Write a checkpoint; returns its hash."""
     tensors = method.state_dict()
     kept = {name: tensors[name].cpu().contiguous().clone() for name in stored}
-    (folder / weights_file(last)).write_bytes(save(kept))  # save_file would hide it from the rest of a group
+    path.write_bytes(save(kept))  # save_file would hide it from the rest of a group
+    return sha256_file(path)
+
+
+def _save_state(state: State, optimizer: Any, folder: Path) -> None:
+    """Last and best epoch; older files go only after the state that no longer names them is on disk."""
     torch.save(optimizer.state_dict(), folder / _optimizer_file(state.epoch))
-    names = {weights_file(last), weights_file(state.best), _optimizer_file(state.epoch)}
+    names = {weights_file(state.epoch - 1), weights_file(state.best), _optimizer_file(state.epoch)}
     state.files = {name: sha256_file(folder / name) for name in sorted(names)}
     write_json(folder / "state.json", vars(state))
     for path in (*folder.glob("weights-*"), *folder.glob("optimizer-*")):

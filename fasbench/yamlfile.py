@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -55,6 +58,8 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     lines: dict[Key, int] = {}
@@ -126,27 +131,61 @@ def where(file: str, lines: dict[Key, int], key: Key) -> str:
     return f"{file}:{lines[key]}" if key in lines else file
 
 
-def validate(model: type[Model], data: dict[str, Any], file: str, lines: dict[Key, int] | None = None) -> Model:
+def validate(
+    model: type[Model],
+    data: dict[str, Any],
+    file: str,
+    lines: dict[Key, int] | None = None,
+    contradictions: Callable[[Model], Iterable[tuple[Key, str]]] = lambda _: (),
+) -> Model:
     """`data` as a `model`.
+
+    Args:
+        contradictions: finds what is well-formed but cannot be meant. With malformed keys about, it looks at the rest.
 
     Raises:
         ConfigError: every problem, each with file, line, key, and the nearest legal key for an unknown one.
     """
+    problems: list[str] = []
+    found: Model | None = None
     try:
-        return model.model_validate(data)
+        found = model.model_validate(data)
     except ValidationError as error:
-        problems = []
+        problems += [_describe(model, item, file, lines or {}) for item in error.errors()]
+        rest = copy.deepcopy(data)
         for item in error.errors():
-            key = tuple(item["loc"])
-            dotted = ".".join(str(part) for part in key)
-            message = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "extra_forbidden":
-                legal = _fields_at(model, key[:-1])
-                message = f"unknown key.{suggest(str(key[-1]), legal)} Legal keys: {', '.join(legal)}"
-            elif item["type"] != "missing" and not isinstance(item["input"], dict):
-                message += f" (found {item['input']!r})"
-            problems.append(f"{where(file, lines or {}, key)}: {dotted}: {message}" if dotted else f"{file}: {message}")
+            _remove(rest, item["loc"])
+        with suppress(ValidationError):  # what is missing cannot be removed
+            found = model.model_validate(rest)
+    if found is not None:
+        problems += [f"{where(file, lines or {}, key)}: {text}" for key, text in contradictions(found)]
+    if problems or found is None:
         raise ConfigError(problem_list(f"{file}: {len(problems)} problem(s)", problems)) from None
+    return found
+
+
+def _describe(model: type[BaseModel], item: Any, file: str, lines: dict[Key, int]) -> str:
+    """One of pydantic's errors, with its place and what would be legal."""
+    key = tuple(item["loc"])
+    dotted = ".".join(str(part) for part in key)
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        legal = _fields_at(model, key[:-1])
+        message = f"unknown key.{suggest(str(key[-1]), legal)} Legal keys: {', '.join(legal)}"
+    elif item["type"] != "missing" and not isinstance(item["input"], dict):
+        message += f" (found {item['input']!r})"
+    return f"{where(file, lines, key)}: {dotted}: {message}" if dotted else f"{file}: {message}"
+
+
+def _remove(data: Any, key: Key) -> None:
+    """Delete what lies at `key`, if it is there; of a list, the whole list."""
+    for depth, part in enumerate(key, start=1):
+        if not isinstance(data, dict):
+            return
+        if depth == len(key) or not isinstance(data.get(part), dict):
+            data.pop(part, None)
+            return
+        data = data[part]
 
 
 def _fields_at(model: type[BaseModel], key: Key) -> list[str]:

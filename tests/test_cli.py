@@ -35,7 +35,7 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         (["run", "-m", "erm", "-p", "synth/fixed", "--seeds", "0,x"], 2, "--seeds 0,x: expected"),
         (["run", "-m", "erm", "-p", "synth/fixed", "--device", "cuda:9"], 2, "--device cuda:9: this machine has"),
         (["run", "-m", "nowhere.py:X", "-p", "synth/fixed"], 2, "no file nowhere.py"),
-        (["check", "protocol", "nowhere.yaml"], 2, "nowhere.yaml: cannot be read"),
+        (["check", "protocol", "nowhere.yaml"], 2, "nowhere.yaml: no such file"),
         (["data", "prepare", "synth-q"], 2, "synth-q"),
         (["data", "prepare", "nowhere.csv"], 3, "nowhere.csv: cannot be read"),
         (["run", "-p", "synth/fixed"], 2, "Missing option '--method'"),

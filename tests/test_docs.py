@@ -25,7 +25,9 @@ ROOT = Path(__file__).parent.parent
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
 DATASETS = (ROOT / "docs" / "datasets.md").read_text()
 PROTOCOLS = (ROOT / "protocols" / "README.md").read_text()
-LINES = [line.strip().removeprefix("$ ").split("  #")[0].strip() for line in (README + CONTRIBUTING + DATASETS).splitlines()]
+LINES = [
+    line.strip().removeprefix("$ ").split("  #")[0].strip() for line in (README + CONTRIBUTING + DATASETS).splitlines()
+]
 COMMANDS = sorted({re.sub(r" {2,}.*", "", line) for line in LINES if line.startswith("fasbench ")})
 
 
@@ -103,7 +105,8 @@ def test_the_page_on_data_sets_names_every_one_every_layout_and_every_crop():
 
 def test_sizes_on_the_page_are_those_of_the_lists():
     """A store's size is its rows times what a row was measured to take."""
-    rows, sizes = (re.search(rf"^\| {head} \|(.*)\|$", DATASETS, re.MULTILINE)[1] for head in ("rows", "store at 224 px"))
+    found = {head: re.search(rf"^\| {head} \|(.*)\|$", DATASETS, re.MULTILINE) for head in ("rows", "store at 224 px")}
+    rows, sizes = (match[1] for match in found.values())
     expect = load_protocol(protocols()["mmdg/fixed"]).datasets
     counts = [sum(part.rows for part in expect[name].expect.values()) for name in ("wmca", "cefa", "padisi", "surf")]
     assert [int(text.replace(",", "")) for text in rows.split("|")] == counts

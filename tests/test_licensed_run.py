@@ -13,7 +13,7 @@ import surf_tree
 import wmca_tree
 from made_up import SPLITS
 from made_up import write as write_made_up
-from runs import request
+from quick_runs import request
 
 from fasbench.data.catalog import find_prepared, listed_sources
 from fasbench.data.lists import protocol_rows

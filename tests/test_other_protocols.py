@@ -16,7 +16,7 @@ import cefa_tree
 import pytest
 import surf_tree
 import wmca_tree
-from runs import request
+from quick_runs import request
 
 from fasbench.data.catalog import listed_sources
 from fasbench.data.lists import ListRow, protocol_rows

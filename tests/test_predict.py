@@ -460,13 +460,19 @@ def test_weights_that_are_gone_or_edited_are_refused_with_the_command_that_train
         predict(opened, sample_of_files(sample))
 
 
+def test_another_version_of_fasbench_is_refused(made, monkeypatch):
+    monkeypatch.setattr("fasbench.versions.SCORING_VERSION", 99)
+    with pytest.raises(ConfigError, match=r"fasbench \(training, scoring, metrics or layers\) changed since the run"):
+        made.open()
+
+
 def test_a_changed_method_or_protocol_is_refused(made, tmp_path):
     method = tmp_path / "linear_method.py"
     method.write_text(made.method.read_text().replace("import torch", "import torch  # changed", 1))
     with pytest.raises(ConfigError, match=r"(?s)the source of method 'linear' changed.*run again: fasbench run --meth"):
         made.open(method=f"{method}:Linear")
     protocol = tmp_path / "tiny.yaml"
-    protocol.write_text(made.protocol.read_text().replace("one unseen", "one not seen"))
+    protocol.write_text(made.protocol.read_text().replace("validation: full", "validation: same"))
     with pytest.raises(ConfigError, match="protocol test/tiny@1 changed since the run"):
         made.open(protocol=str(protocol))
 

@@ -154,7 +154,6 @@ def test_the_hash_ignores_spelling_order_and_place(write):
 
 CHANGES = {
     "version": ("version: 1", "version: 2"),
-    "title": ("a test", "another test"),
     "size": ("synth-k: {size: tiny}", "synth-k: {size: demo}"),
     "csv": ("faces.csv", "others.csv"),
     "rows": ("[synth-l/train, mine/train]", "[synth-l/train]"),
@@ -162,7 +161,6 @@ CHANGES = {
     "condition": ("absent: [ir]", "absent: [ir], validation: full"),
     "rows kept": ("    test: [synth-k/test]", "    test: [synth-k/test]\n    keep: {test: {race: [AF]}}"),
     "training rule": ("title: a test", "title: a test\ntraining: {train: {epochs: 3}}"),
-    "known issue": ("title: a test", "title: a test\nknown_issues: [{id: x, text: y}]"),
     "headline": ("title: a test", "title: a test\nheadline: {level: video}"),
 }
 
@@ -433,7 +431,7 @@ def test_include_takes_paths(write, value):
 
 
 def test_a_missing_included_file_is_named(write):
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
         load_protocol(write(text="include: nowhere.yaml\n"))
 
 
@@ -441,3 +439,30 @@ def test_an_error_in_the_including_file_has_its_line(write):
     write()
     path = write(text="include: one.yaml\nsplits:\n  l-k:\n    test: [synth-l/train]\n", name="b.yaml")
     assert problems_of(path) == ["4: 'synth-l/train' is already used for train: train, validation and test must differ"]
+
+
+def test_a_bundled_protocol_s_id_is_not_for_others(write):
+    with pytest.raises(ConfigError, match=r"one\.yaml:1: 'synth/fixed' is a bundled protocol's id"):
+        load_protocol(write(text=SOUND.replace("id: test/one", "id: synth/fixed")))
+
+
+def test_prose_is_not_part_of_the_hash_and_what_changes_numbers_is(write):
+    before = load_protocol(write()).sha256
+    assert load_protocol(write(("title: a test", "title: another title"))).sha256 == before
+    assert load_protocol(write(("version: 1", "version: 2"))).sha256 != before
+
+
+def test_what_is_degraded_is_not_noticed_unless_the_protocol_says_so():
+    assert Condition(degrade={"blur": 1}).validation == "full"
+    assert Condition(degrade={"blur": 1}, validation="same").validation == "same"
+    assert Condition(absent=("depth",)).validation == "same"
+
+
+def test_malformed_keys_do_not_hide_contradictions(write):
+    text = SOUND.replace("title: a test", "title: a test\nprest: tiny")
+    text = text.replace("absent: [ir]", "absent: [ir], degrade: {blurr: 1}")
+    text = text.replace("size: tiny}\n  synth-l", "size: tiny}\n  synth-q", 1)
+    found = "\n".join(problems_of(write(text=text)))
+    assert "prest: unknown key. Did you mean 'preset'?" in found
+    assert "unknown 'blurr'. Did you mean 'blur'?" in found
+    assert "unknown data set 'synth-q'" in found

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import Log, request
+from quick_runs import Log, request
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
@@ -74,16 +74,65 @@ def test_oracle_of_a_training_without_its_epochs_is_refused_with_the_remedy(one_
     assert len(outcome.results) == 9
 
 
-def test_damaged_scores_of_an_epoch_are_noticed_and_renewed(one_split):
+def test_damaged_or_foreign_notes_of_an_epoch_are_noticed_and_renewed(one_split):
     (before,) = run(replace(one_split, oracle=True))
-    paths = sorted((one_split.out / "trainings").rglob("epochs/*/2.npy"))
-    for damage in (b"x", paths[0].read_bytes()[:-8]):
-        paths[0].write_bytes(damage)
+    (folder,) = (one_split.out / "trainings").iterdir()
+    weights = training.read_state(folder).weights
+    notes = sorted(folder.glob(f"epochs/*/{weights[1][:16]}.npz"))
+    assert len(notes) == 4  # validation and test, full and without depth: two of the conditions share them
+    with np.load(notes[0]) as note:
+        half = {"scores": np.full_like(note["scores"], 0.5), "sha256": note["sha256"]}
+    for damage in ("truncated", "other scores"):
+        if damage == "truncated":
+            notes[0].write_bytes(notes[0].read_bytes()[:-40])
+        else:
+            np.savez(notes[0], **half)
         with pytest.raises(FasbenchError, match=r"epoch\(s\) 2\. Train it again"):
             run(replace(one_split, oracle=True))
-    np.save(paths[0], np.full_like(np.load(paths[1]), 0.5))  # sound, but of nothing
     (after,) = run(replace(one_split, oracle=True, overwrite="always"))
     assert content(after.results) == content(before.results)
+
+
+def test_protocols_that_share_a_training_have_their_oracles_from_one_run(one_split, tiny_protocol):
+    path = tiny_protocol.with_name("other.yaml")
+    path.write_text("include: tiny.yaml\nid: test/tiny/other\nconditions:\n  no-ir: {absent: [ir]}\n")
+    plans = make_plans(one_split) + make_plans(replace(one_split, protocol=f"{path}/lm-k"))
+    assert len({planned.folder for plan in plans for planned in plan.trainings}) == 1
+    (first,) = run(replace(one_split, oracle=True))
+    second = replace(one_split, protocol=f"{path}/lm-k", oracle=True)
+    with pytest.raises(FasbenchError, match="--oracle --overwrite always"):
+        run(second)
+    run(replace(second, overwrite="always"))
+    (again,) = run(replace(one_split, oracle=True))  # the same weights came out, so the first notes still hold
+    assert content(again.results) == content(first.results)
+
+
+def test_scores_are_fp32_and_do_not_depend_on_oracle_whatever_the_precision(one_split, tmp_path):
+    """A method whose score goes through `forward`, trained in bf16."""
+    path = tmp_path / "wrapped.py"
+    path.write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from torch.nn import functional as F\n"
+        "from fasbench.method import Method, live_probability\n\n\n"
+        "class Wrapped(Method):\n"
+        "    def __init__(self, config, sources):\n"
+        "        super().__init__(config, sources)\n"
+        "        self.layer = nn.Linear(9, 2)\n\n"
+        "    def forward(self, inputs):\n"
+        "        return self.layer(torch.cat([image.mean((2, 3)) for image in inputs.images()], 1))\n\n"
+        "    def loss(self, batch):\n"
+        "        return {'total': F.cross_entropy(self(batch.inputs), batch.label)}\n\n"
+        "    def score(self, inputs):\n"
+        "        logits = self(inputs)\n"
+        "        assert logits.dtype == torch.float32 and not torch.is_autocast_enabled('cpu')\n"
+        "        return live_probability(logits)\n"
+    )
+    (tmp_path / "config.yaml").write_text("presets: {paper: {}, tiny: {}}\n")
+    wrapped = replace(one_split, method=f"{path}:Wrapped", precision="bf16")
+    (plain,) = run(wrapped)
+    (oracle,) = run(replace(wrapped, oracle=True, out=tmp_path / "other"))
+    assert content(plain.results) == content(oracle.results[:6])
 
 
 def test_oracle_after_an_interruption_is_that_of_an_uninterrupted_run(one_split, monkeypatch):
@@ -98,11 +147,11 @@ def test_oracle_after_an_interruption_is_that_of_an_uninterrupted_run(one_split,
             raise KeyboardInterrupt
         return save(*arguments)
 
-    save = training._save
-    monkeypatch.setattr(training, "_save", stop)
+    save = training._save_state
+    monkeypatch.setattr(training, "_save_state", stop)
     with pytest.raises(KeyboardInterrupt):
         run(interrupted)
-    monkeypatch.setattr(training, "_save", save)
+    monkeypatch.setattr(training, "_save_state", save)
     (found,) = run(interrupted)
     assert content(found.results) == content(expected.results)
 
@@ -152,6 +201,16 @@ def test_never_keeps_what_is_sound_and_refuses_to_replace_the_rest(one_split):
     assert read_result(edited).evaluation.seed == 0
 
 
+def test_a_dry_run_says_what_overwrite_would_do(one_split, tmp_path):
+    cli._register()
+    run(one_split)
+    arguments = ["run", "-m", one_split.method, "-p", one_split.protocol, "--out", str(one_split.out), "--dry-run"]
+    for setting in one_split.sets:
+        arguments += ["--set", setting]
+    shown = CliRunner().invoke(cli.app, [*arguments, "--overwrite", "always"], env={"COLUMNS": "200"}).output
+    assert "3 of 3 done, would be discarded" in shown
+
+
 def test_a_mistyped_overwrite_is_refused():
     from fasbench.cli.run import _parse_overwrite
 
@@ -166,8 +225,8 @@ include: tiny.yaml
 id: test/degraded
 conditions:
   full: {}
-  blur-5: {degrade: {blur: 5}, validation: full}
-  blur-known: {degrade: {blur: 5}}
+  blur-5: {degrade: {blur: 5}}
+  blur-known: {degrade: {blur: 5}, validation: same}
 """
 
 
@@ -243,6 +302,11 @@ def test_an_unseen_attack_that_is_not_tested_is_refused(tiny_protocol, linear_me
     path = unseen(tiny_protocol, "[flexiblemask]")  # in synth-n only
     with pytest.raises(DataError, match="test has no rows of the unseen attack 'flexiblemask'"):
         make_plans(request(linear_method, f"{path}/lm-k/full", tmp_path))
+
+
+def test_a_partial_run_need_not_hold_every_unseen_attack(tiny_protocol, linear_method, tmp_path):
+    path = unseen(tiny_protocol, "[flexiblemask, replay]")
+    assert make_plans(request(linear_method, f"{path}/lm-k/full", tmp_path, limit_videos=1))
 
 
 @pytest.mark.parametrize("attack", ["repaly", "live"])

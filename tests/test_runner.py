@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import QUICK, Log, request
+from quick_runs import QUICK, Log, request
 from safetensors.torch import load_file
 
 from fasbench import metrics, training
-from fasbench.errors import ConfigError, FasbenchError
+from fasbench.errors import ConfigError, DataError, FasbenchError
 from fasbench.metrics import evaluate
 from fasbench.plan import make_plans
 from fasbench.resources import sha256_file
@@ -197,6 +197,33 @@ def test_the_report_leaves_out_what_may_not_share_its_table(tiny, tmp_path):
     assert "| lm-k | full | 0 | last |" in report and "| kl-m | full | 0 | last |" not in report
 
 
+def test_results_on_other_data_or_by_another_version_are_left_out_and_counted(tiny, monkeypatch):
+    one = replace(tiny, protocol=f"{tiny.protocol}/lm-k/full")
+    run(one)
+    monkeypatch.setattr("fasbench.versions.SCORING_VERSION", 99)
+    (outcome,) = run(replace(one, seeds=(1,)))
+    report = (outcome.plan.folder / "report.md").read_text()
+    assert "2 result(s) in this folder are left out" in report
+    assert "Seeds: 1." in report and "±" not in report
+    log = Log()
+    run(one, log)  # seed 0 is scored anew, not trained anew
+    assert log.trained == [] and len(log.fresh) == 2
+    (path,) = (outcome.plan.folder / "scores").rglob("seed-1/last.parquet")
+    path.write_bytes(b"")
+    run(one)
+    assert "1 result(s) in this folder are left out" in (outcome.plan.folder / "report.md").read_text()
+
+
+def test_missing_files_of_several_data_sets_are_in_one_error(linear_method, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "id: my/own\nversion: 1\ntitle: t\npreset: tiny\ndatasets: {a: {csv: a.csv}, b: {csv: b.csv}}\n"
+        "splits:\n  s: {train: [a/train], validation: [a/validation], test: [b/test]}\n"
+    )
+    with pytest.raises(DataError, match=r"a\.csv: cannot be read(.|\n)*b\.csv: cannot be read"):
+        make_plans(request(linear_method, path, tmp_path))
+
+
 def test_changed_settings_are_named_in_the_report(tiny):
     (outcome,) = run(replace(tiny, protocol=f"{tiny.protocol}/lm-k/full"))
     assert "Preset tiny with train.epochs=3, " in (outcome.plan.folder / "report.md").read_text()
@@ -226,7 +253,7 @@ def test_source_val_selects_by_validation_eer_then_auc_cross_entropy_and_time():
         {"eer": 0.1, "auc": 0.95, "cross_entropy": 0.3},
         {"eer": 0.1, "auc": 0.95, "cross_entropy": 0.3},
     ]
-    state = training.State(epoch=5, history=history, files={}, seconds=0.0)
+    state = training.State(epoch=5, history=history, weights=[], files={}, seconds=0.0)
     assert state.best == 3
     assert state.tied() == 4
 

@@ -92,3 +92,28 @@ def test_the_report_holds_both_levels_and_the_legend():
     assert "## Selection last, frame level" in report and "## Selection last, video level" in report
     assert "TPR@1% is coarse for a: 1 % of the attacks are fewer than 10." in report
     assert "| a | full | 0 | last | 0.25 | n/a | 12.5 | print 50.0, replay 0.0 |" in report
+
+
+def test_rendered_splits_are_marked_wherever_they_stand():
+    mixed = [result("real", 0, 0.1, synthetic=False), result("rendered", 0, 0.2)]
+    assert summary.title(mixed, "last", "frame").endswith("PARTLY SYNTHETIC DATA")
+    assert "The data of rendered and of every mean over splits are rendered" in "\n".join(
+        summary.legend(mixed, ("frame",))
+    )
+    real = [result("real", 0, 0.1, synthetic=False)]
+    assert "SYNTHETIC" not in summary.title(real, "last", "frame")
+
+
+def test_unequal_seeds_are_said():
+    results = [result("a", 0, 0.1), result("a", 1, 0.2), result("b", 0, 0.3)]
+    legend = "\n".join(summary.legend(results, ("frame",)))
+    assert "Not every split has every seed, and a mean over splits takes those that all have: a 0, 1; b 0." in legend
+    assert "Not every split" not in "\n".join(summary.legend(results[:2], ("frame",)))
+
+
+def test_the_oracle_is_marked_in_every_part_of_a_report():
+    chosen = result("a", 0, 0.1)
+    chosen = chosen.model_copy(update={"evaluation": chosen.evaluation.model_copy(update={"selection": "oracle"})})
+    report = summary.markdown([result("a", 0, 0.1), chosen])
+    lines = [line for line in report.splitlines() if "oracle" in line.lower() and line.startswith(("#", "| a"))]
+    assert len(lines) == 4 and all("ORACLE" in line for line in lines)  # title, two sections, operating points

@@ -106,8 +106,8 @@ def _print_table(results: list[Result], selection: str, level: str, console: Con
     console.print(table)
 
 
-def print_plan(plans: list[Plan], console: Console) -> None:
-    """What a run would do, and what of it is done."""
+def print_plan(plans: list[Plan], console: Console, anew: bool = False) -> None:
+    """What a run would do, and what of it is done; `anew`: that would be done again."""
     for plan in plans:
         if plan.skipped:
             console.print(f"{plan.protocol}: {plan.entry.name} is skipped: {plan.skipped}", highlight=False)
@@ -121,7 +121,7 @@ def print_plan(plans: list[Plan], console: Console) -> None:
                 planned.split,
                 str(planned.seed),
                 planned.key,
-                f"{planned.epochs_done} of {plan.config.train.epochs} done",
+                f"{planned.epochs_done} of {plan.config.train.epochs} done" + (", would be discarded" if anew else ""),
                 f"{len(rows.train):,} / {len(rows.validation):,} / {len(rows.test):,}",
                 ", ".join(planned.conditions),
             )

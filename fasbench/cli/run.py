@@ -55,6 +55,7 @@ def run(
 
     from fasbench.cli.progress import ProgressReporter, print_outcomes, print_plan
     from fasbench.plan import Request, make_plans
+    from fasbench.runner import refuse_to_replace
     from fasbench.runner import run as run_request
 
     request = Request(
@@ -73,6 +74,8 @@ def run(
     with ProgressReporter(Console(stderr=True)) as reporter:
         if dry_run:
             plans = make_plans(request, reporter.preparing)
+            if request.overwrite == "never":
+                refuse_to_replace(plans, request.oracle)
         else:
             try:
                 outcomes = run_request(request, reporter)
@@ -82,7 +85,7 @@ def run(
                 raise typer.Exit(EXIT_INTERRUPTED) from None
     console = Console()
     if dry_run:
-        print_plan(plans, console)
+        print_plan(plans, console, anew=request.overwrite == "always")
     elif as_json:
         typer.echo(json.dumps([as_json_object(outcome) for outcome in outcomes], indent=2))
     else:

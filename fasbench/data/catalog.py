@@ -151,14 +151,21 @@ def open_stores(
     from fasbench.data.store import Store, prepare
 
     _refuse_licensed(protocol, names)
-    stores = {}
+    stores, problems = {}, []
     for name in names:
         if protocol.datasets[name].lists:
             stores[name] = Store.open(find_prepared(name, protocol.datasets[name], root)[0])
             continue
-        source = make_source(name, protocol.datasets[name], protocol.folder)
         report = partial(progress, name) if progress else None
-        stores[name] = prepare(source, root or data_root(), progress=report)
+        try:
+            source = make_source(name, protocol.datasets[name], protocol.folder)
+            stores[name] = prepare(source, root or data_root(), progress=report)
+        except DataError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise DataError("\n".join(map(str, problems)))
     return stores
 
 
