@@ -305,7 +305,7 @@ def test_an_unseen_attack_that_is_not_tested_is_refused(tiny_protocol, linear_me
 
 
 def test_a_partial_run_need_not_hold_every_unseen_attack(tiny_protocol, linear_method, tmp_path):
-    path = unseen(tiny_protocol, "[flexiblemask, replay]")
+    path = unseen(tiny_protocol, "[print, replay]")
     assert make_plans(request(linear_method, f"{path}/lm-k/full", tmp_path, limit_videos=1))
 
 

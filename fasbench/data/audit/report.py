@@ -28,6 +28,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "presenter-overlap/wmca/*": ("wmca-presenters-in-every-split",),
     "repeated-rows/cefa/test": ("cefa-duplicates", "surf-and-cefa-duplicates"),
     "repeated-rows/surf/t*": ("surf-duplicates", "surf-and-cefa-duplicates"),
+    "shortcut/cefa/session=2": ("cefa-outdoor-is-attack",),
     "shortcut/cefa/device=*": ("cefa-device-equals-label",),
     "shortcut/cefa/frames_in_video=1": ("cefa-masks-in-test-only", "cefa-more-masks-than-official"),
     "shortcut/wmca/session=04": ("wmca-session-4-has-no-bona-fide",),
