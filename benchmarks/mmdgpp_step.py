@@ -134,7 +134,7 @@ def fasbench(work: str, options: argparse.Namespace) -> Callable[[], Any]:
         return lambda: torch.no_grad()(method.eval().score)(inputs)
     batch = Batch(inputs, live, domain, tuple("live" if label else "print" for label in live.tolist()))
     optimizer = make_optimizer(list(method.train().parameter_groups()), OptimConfig())
-    method.on_epoch_start(0)
+    method.on_epoch_start(0, iter([]))
     return lambda: train_step(method, batch, optimizer, accelerator)
 
 

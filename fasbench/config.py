@@ -32,7 +32,9 @@ class OptimConfig(Strict):
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    step_epochs: int = Field(20, ge=1, description="step only: epochs between two drops")
+    step_factor: float = Field(0.5, gt=0, le=1, description="step only: what a drop multiplies the rate with")
     warmup_steps: int = Field(0, ge=0)
 
 
@@ -58,6 +60,10 @@ class AugmentConfig(Strict):
     shift: float = Field(40, ge=0, le=255, description="per-channel shift U[-shift, shift], of 255")
     gamma: tuple[float, float] = (0.5, 1.5)
     photometric: tuple[Modality, ...] = MODALITIES  # type: ignore[assignment]
+    noise: float = Field(0, ge=0, le=255, description="Gaussian noise, its standard deviation U[0, noise] an image")
+    brightness: float = Field(0, ge=0, le=255, description="a shift U[-brightness, brightness] of all channels alike")
+    erase: float = Field(0, ge=0, le=1, description="probability of a black rectangle, 1 to 5 % of the area, or two")
+    cutout: int = Field(0, ge=0, description="largest side of a black square, pixels; 1 to this, in every sample")
 
     @model_validator(mode="after")
     def _positive_gamma(self) -> AugmentConfig:

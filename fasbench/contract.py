@@ -107,7 +107,7 @@ class _Subject:
         accelerator = make_accelerator("cpu", "fp32")
         optimizer = make_optimizer(list(method.parameter_groups()), self.config().optim)
         method.train()
-        method.on_epoch_start(0)
+        method.on_epoch_start(0, iter([batch]))
         totals = []
         for step in range(steps):
             seed_everything(0, "step", 0, 0)  # the same draws each time: only the weights differ
@@ -171,7 +171,7 @@ def _backward_is_declared(subject: _Subject) -> None:
 def _losses(subject: _Subject) -> None:
     """loss returns finite scalars with a `total`"""
     method = subject.build().train()
-    method.on_epoch_start(0)
+    method.on_epoch_start(0, iter([subject.batch()]))
     losses = method.loss(subject.batch())
     if "total" not in losses:
         raise _Broken(f"no 'total' among {sorted(losses)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -61,10 +61,14 @@ class Method(nn.Module):
         """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
-    def on_epoch_start(self, epoch: int) -> None:
-        """Called before the first step of an epoch (0, 1, ...).
+    def on_epoch_start(self, epoch: int, batches: Iterator[Batch]) -> None:
+        """Called before the first step of an epoch (0, 1, ...), in training mode.
 
         A resumed training calls it for the epochs to come only: set what holds in this epoch, whatever came before.
+
+        Args:
+            batches: the training rows in an order and augmentation of their own, for methods that look through them
+                before they learn (prototypes). Read as they are taken: what is not taken costs nothing.
         """
 
     def on_step_end(self, step: int) -> None:

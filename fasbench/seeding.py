@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-PURPOSES = ("weights", "order", "step", "augment", "score-order", "modality-dropout")
+PURPOSES = ("weights", "order", "step", "augment", "score-order", "modality-dropout", "epoch", "look")
 
 
 def derive(seed: int, purpose: str, *position: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,9 @@ def _train_epoch(
 ) -> None:
     config = task.config
     method.train()
-    method.on_epoch_start(epoch)
+    seed_everything(task.seed, "epoch", epoch)
+    method.on_epoch_start(epoch, _look(task, accelerator, epoch, steps))
+    method.train()
     order = epoch_order(len(task.train), steps, config.train.batch_size, numpy_generator(task.seed, "order", epoch))
     total_steps = steps * config.train.epochs
     waited, started = 0.0, time.perf_counter()
@@ -165,7 +167,7 @@ def _train_epoch(
             task.train, positions, task.sources, config.model, augmentation, accelerator.device, dropout
         )
         waited += time.perf_counter() - before
-        lr = config.optim.lr * lr_factor(config.optim, number, total_steps)
+        lr = config.optim.lr * lr_factor(config.optim, number, total_steps, config.train.epochs)
         for group, described in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] = lr * described.get("lr_scale", 1.0)
         try:
@@ -187,6 +189,17 @@ def _train_epoch(
                     "data_wait": waited / elapsed,
                 }
             )
+
+
+def _look(task: Task, accelerator: Accelerator, epoch: int, steps: int) -> Iterator[Batch]:
+    """An epoch of batches for `Method.on_epoch_start`: no order, augmentation or draw of the training itself."""
+    config, draws = task.config, torch_generator(task.seed, "look", epoch)
+    order = epoch_order(len(task.train), steps, config.train.batch_size, numpy_generator(task.seed, "look", epoch))
+    dropout = (config.train.modality_dropout, draws)
+    for positions in order:
+        yield train_batch(
+            task.train, positions, task.sources, config.model, (config.augment, draws), accelerator.device, dropout
+        )
 
 
 class NotFinite(FasbenchError):
@@ -231,12 +244,17 @@ def make_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.o
     return kind(trained, lr=config.lr, weight_decay=config.weight_decay)
 
 
-def lr_factor(config: OptimConfig, step: int, total: int) -> float:
-    """Linear warm-up to 1, then constant or half a cosine down to 0: a function of the step alone."""
+def lr_factor(config: OptimConfig, step: int, total: int, epochs: int) -> float:
+    """Linear warm-up to 1, then constant, in drops, or half a cosine down to 0: a function of the step alone.
+
+    `total` steps are `epochs` epochs; a drop falls on the first step of an epoch.
+    """
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return 1.0
+    if config.schedule == "step":
+        return float(config.step_factor ** (step * epochs // total // config.step_epochs))
     progress = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * progress))
 

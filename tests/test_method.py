@@ -72,7 +72,7 @@ def test_a_method_keeps_its_sources_and_skips_no_protocol():
     method = Plain()
     assert method.sources == ("a", "b") and method.config == ModelConfig()
     assert method.skip(None) is None
-    assert method.on_epoch_start(0) is None and method.on_step_end(0) is None
+    assert method.on_epoch_start(0, iter([])) is None and method.on_step_end(0) is None
     assert method.custom_backward is False and method.fidelities == ("intended",)
 
 

@@ -166,7 +166,7 @@ class Staged(Linear):
     def parameter_groups(self):
         return [{"params": list(self.head.parameters())}, {"params": [self.scale], "lr_scale": 100}]
 
-    def on_epoch_start(self, epoch):
+    def on_epoch_start(self, epoch, batches):
         self.scale.requires_grad_(epoch > 0)
 
     def logits(self, inputs):

@@ -66,7 +66,13 @@ def run(task, precision="fp32", report=lambda event: None):
 )
 def test_the_learning_rate_factor_by_hand(schedule, warmup, expected):
     config = OptimConfig(schedule=schedule, warmup_steps=warmup)
-    assert {step: training.lr_factor(config, step, 12) for step in expected} == pytest.approx(expected)
+    assert {step: training.lr_factor(config, step, 12, EPOCHS) for step in expected} == pytest.approx(expected)
+
+
+def test_the_rate_drops_at_the_first_step_of_every_second_epoch():
+    config = OptimConfig(schedule="step", step_epochs=2, step_factor=0.1)
+    factors = [training.lr_factor(config, step, 12, 6) for step in range(12)]  # six epochs of two steps
+    assert factors == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])
@@ -107,7 +113,7 @@ def test_every_step_has_its_learning_rate_in_every_group(linear, make_task, opti
 
     run(make_task(Grouped, schedule="cosine", warmup_steps=5, lr=0.01))
     config, total = OptimConfig(schedule="cosine", warmup_steps=5), EPOCHS * STEPS
-    factors = [training.lr_factor(config, step, total) for step in range(total)]
+    factors = [training.lr_factor(config, step, total, EPOCHS) for step in range(total)]
     assert rates == [pytest.approx([0.01 * factor, 0.001 * factor]) for factor in factors]
 
 
@@ -128,7 +134,7 @@ def test_hooks_are_called_with_their_counts_and_losses_in_training_mode(linear, 
     calls = []
 
     class Hooked(linear):
-        def on_epoch_start(self, epoch):
+        def on_epoch_start(self, epoch, batches):
             calls.append(("epoch", epoch))
 
         def loss(self, batch):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fasbench.layers.adapters import scalar_attention, start_bottleneck
 from fasbench.layers.clip import quick_gelu
-from fasbench.layers.convolution import CentralDifferenceConv2d
+from fasbench.layers.convolution import CentralDifferenceConv2d, convolve_tokens
 
 
 class GaussianQuery(nn.Module):
@@ -75,11 +76,7 @@ class UAdapterPlusPlus(nn.Module):
         self.linear = nn.Linear(channels, channels)  # L
         self.convolution = CentralDifferenceConv2d(channels, channels, theta)
         self.up = nn.Linear(channels, width)
-        for layer in (self.down_own, self.down_auxiliary, self.linear):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.up.weight)  # the output is exactly 0 until the first step
-        nn.init.zeros_(self.up.bias)
+        start_bottleneck([self.down_own, self.down_auxiliary, self.linear], self.up)
 
     def forward(
         self, own: Tensor, auxiliaries: Sequence[Tensor | None], available: Sequence[Tensor], tokens: int
@@ -160,19 +157,9 @@ class UAdapterPlusPlus(nn.Module):
 
     def _attend(self, query: Tensor, z_own: Tensor) -> Tensor:
         """Attention of (2, B, Q, d) queries over own tokens (B, N, d), d heads of one dimension, scale 1."""
-        q = query.flatten(0, 1)  # the fused kernel takes (batch, heads, tokens, 1)
         k, v = (x.repeat(2, 1, 1) for x in (self.key(z_own), self.value(z_own)))
-        q, k, v = (x.transpose(1, 2)[..., None] for x in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # (2 B, d, Q, 1)
-        return mixed[..., 0].transpose(1, 2).view_as(query)
+        return scalar_attention(query.flatten(0, 1), k, v).view_as(query)
 
     def _convolve(self, t: Tensor) -> Tensor:
-        """The convolution over the patches (2, B, Q, d); the class token passes it as a map of one pixel."""
-        kernel = self.convolution.folded()
-        class_token = t[:, :, :1] @ kernel[:, :, 1, 1].T
-        if t.shape[2] == 1:
-            return class_token
-        side = math.isqrt(t.shape[2] - 1)
-        patches = t[:, :, 1:].flatten(0, 1).transpose(1, 2).unflatten(2, (side, side))  # (2B, d, side, side)
-        patches = F.conv2d(patches, kernel, padding=1).flatten(2).transpose(1, 2)
-        return torch.cat([class_token, patches.unflatten(0, t.shape[:2])], dim=2)
+        """The convolution over the patches of (2, B, Q, d)."""
+        return convolve_tokens(t.flatten(0, 1), self.convolution.folded()).view_as(t)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fasbench.data.record import MODALITIES
 from fasbench.layers.clip import CLIP_MEAN, CLIP_STD, build_clip, image_tokens, self_attention
-from fasbench.layers.regrad import RELEASED_EPSILON, Rule, rebalance
+from fasbench.layers.regrad import RELEASED_EPSILON, Rule, add_rebalanced
 from fasbench.method import Batch, Inputs, Method, ModelConfig, live_probability
 
 if TYPE_CHECKING:
@@ -243,23 +243,11 @@ class MMDGpp(Method):
     def _balance(
         self, owner: int, owned: list[nn.Parameter], gradients: dict[int, Gradients], reliability: list[Tensor | float]
     ) -> None:
-        """Add G_m to the gradients of a modality's tensors: each by itself, those of one shape at once."""
-        compared = range(3) if self.released and len(gradients) > 1 else list(gradients)  # B24
-        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
-        for p in owned:
-            if any(p in reached for reached in gradients.values()):
-                by_shape.setdefault(p.shape, []).append(p)
-        for tensors in by_shape.values():
-            stacked = {}  # (T, P); zeros where a loss does not reach the tensor
-            for j in compared:
-                reached = gradients.get(j, {})
-                stacked[j] = torch.stack(
-                    [reached[p] if p in reached else torch.zeros_like(p) for p in tensors]
-                ).flatten(1)
-            rule = self.config.regrad
-            balanced = rebalance(stacked, owner, self.momentum.tolist(), reliability, rule, self.epsilon)
-            for p, g in zip(tensors, balanced, strict=True):
-                p.grad = g.view_as(p) if p.grad is None else p.grad + g.view_as(p)
+        """Add G_m to the gradients of a modality's tensors."""
+        if self.released and len(gradients) > 1:  # B24: what is missing is compared as well
+            gradients = {j: gradients.get(j, {}) for j in range(3)}
+        momentum, rule = self.momentum.tolist(), self.config.regrad
+        add_rebalanced(owned, owner, gradients, momentum, reliability, rule, self.epsilon)
 
     def _average(self, losses: dict[int, float]) -> None:
         """mu_m <- beta mu_m + (1 - beta) L_m, L_m at first sight; untouched where the modality is missing."""

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from fasbench.layers.clip import encode_text
+from fasbench.layers.domains import LIVE, domain_classes
 
 MODALITY_WORDS = ("RGB", "depth", "infrared")
 SLOTS = 5
 SUFFIX = " within the deployment environment of" + SLOTS * " X"
 SLOT_TOKEN = 343  # " x" in CLIP's vocabulary
-_RELEASED_DOMAINS = ("wmca", "cefa", "surf", "padisi")  # the lab's order of spoof classes
 
 Word = Literal["spoof", "real"]
 Prompts = Literal["asymmetric", "symmetric", "fixed"]
@@ -61,15 +61,9 @@ class TextClasses:
             return cls(("spoof", "real"), ((0,) * count, (1,) * count))
         if prompts == "symmetric":
             return cls(("spoof", "real") * count, (tuple(range(0, 2 * count, 2)), tuple(range(1, 2 * count, 2))))
-        domains = list(sources)
-        if released:  # B15: the held-out domain keeps its spoof class
-            others = [name for name in sources if name not in _RELEASED_DOMAINS]
-            free = [name for name in _RELEASED_DOMAINS if name not in sources]
-            taken = dict(zip(free, others, strict=False))
-            domains = [taken.get(name, name) for name in _RELEASED_DOMAINS] + others[len(free) :]
-        spoof = {domain: place if place == 0 else place + 1 for place, domain in enumerate(domains)}
-        words: tuple[Word, ...] = ("spoof", "real", *["spoof"] * (len(domains) - 1))  # type: ignore[assignment]
-        return cls(words, (tuple(spoof[name] for name in sources), (1,) * count))
+        classes = domain_classes(sources, released)  # B15: the held-out domain keeps its spoof class
+        words: tuple[Word, ...] = tuple("real" if j == LIVE else "spoof" for j in range(classes.count))
+        return cls(words, classes.index)
 
 
 class PromptedText(nn.Module):

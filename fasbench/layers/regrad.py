@@ -5,11 +5,11 @@ The rule acts tensor by tensor. Gradients here are (..., P): flat tensors of one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Rule = Literal["4", "3", "2", "1", "pairwise", "off"]
 RELEASED_EPSILON = 1e-8  # defect B21: absolute, so that small gradients lose most of their projection
@@ -35,6 +35,36 @@ def modulate(a: Tensor, b: Tensor, rule: Rule = "4", epsilon: float = 0.0) -> Te
     if rule == "3":
         return torch.where(dot < 0, a - along, a)
     return torch.where(dot > 0, along, a - along)
+
+
+def add_rebalanced(
+    owned: Iterable[nn.Parameter],
+    owner: int,
+    gradients: Mapping[int, Mapping[nn.Parameter, Tensor]],
+    momentum: Sequence[float],
+    reliability: Sequence[Tensor | float],
+    rule: Rule = "4",
+    epsilon: float = 0.0,
+) -> None:
+    """Add G_m to `p.grad` of a modality's tensors: each by itself, those of one shape at once.
+
+    Args:
+        owned: tensors of modality m; one that no loss reaches is left alone.
+        gradients: of the loss of each modality that is compared, for the tensors it reaches.
+
+    The others as in `rebalance`.
+    """
+    by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+    for p in owned:
+        if any(p in reached for reached in gradients.values()):
+            by_shape.setdefault(p.shape, []).append(p)
+    for tensors in by_shape.values():
+        stacked = {
+            j: torch.stack([reached[p] if p in reached else torch.zeros_like(p) for p in tensors]).flatten(1)
+            for j, reached in gradients.items()
+        }  # (T, P) each
+        for p, g in zip(tensors, rebalance(stacked, owner, momentum, reliability, rule, epsilon), strict=True):
+            p.grad = g.view_as(p) if p.grad is None else p.grad + g.view_as(p)
 
 
 def rebalance(

@@ -129,3 +129,43 @@ def test_the_images_given_are_left_as_they_were():
     run(images, AugmentConfig())
     for image, before in zip(images, noise(), strict=True):
         assert torch.equal(image, before)
+
+
+def test_noise_is_one_value_a_pixel_and_its_spread_one_an_image():
+    for result in run(constant(128), settings(noise=20)):
+        assert torch.equal(result[:, 0], result[:, 1]) and torch.equal(result[:, 0], result[:, 2])
+        spread = (result - 128).flatten(1).std(1)
+        assert 0 < spread.min() < 5 and 10 < spread.max() < 40
+
+
+def test_brightness_moves_all_channels_alike_within_its_range():
+    for result in run(constant(128), settings(brightness=30)):
+        moved = result - 128
+        assert torch.equal(moved.flatten(1).amin(1), moved.flatten(1).amax(1))
+        assert 20 < moved.abs().max() <= 30 and moved.min() < 0 < moved.max()
+
+
+@pytest.mark.parametrize("switch", ["noise", "brightness"])
+def test_photometric_changes_leave_other_modalities_alone(switch):
+    images = constant(128)
+    rgb, depth, ir = run(images, settings(photometric=("rgb",), **{switch: 20}))
+    assert not torch.equal(rgb, images[0]) and torch.equal(depth, images[1]) and torch.equal(ir, images[2])
+
+
+def black_areas(config, size=32):
+    images = [torch.full((BATCH, 3, size, size), 200.0) for _ in range(3)]
+    black = [(result == 0).all(1) for result in run(images, config)]
+    assert torch.equal(black[0], black[1]) and torch.equal(black[0], black[2])  # the same place in all modalities
+    return black[0].flatten(1).sum(1).float() / size**2  # share of each image
+
+
+def test_cutout_is_a_square_of_at_most_the_given_side_in_every_sample():
+    share = black_areas(settings(photometric=(), cutout=8))
+    assert (share <= 64 / 1024).all() and (share > 0).float().mean() > 0.9
+    assert share.unique().numel() > 5
+
+
+def test_erasing_takes_one_or_two_rectangles_of_a_few_percent_from_a_share_of_the_samples():
+    share = black_areas(settings(photometric=(), erase=0.5), size=64)
+    assert BATCH / 4 < (share > 0).sum() < 3 * BATCH / 4
+    assert share.max() < 0.11 and share[share > 0].min() > 0.008
