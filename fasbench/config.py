@@ -91,6 +91,11 @@ class MethodFile(Strict):
 
     methods: dict[str, str] = Field(default={}, description="bundled methods: name -> class in method.py")
     title: str = ""
+    venue: str = Field("", description="where it was published: CVPR 2024")
+    modalities: tuple[Modality, ...] = Field((), description="those it looks at, with its paper preset")
+    backbone: str = Field("", description="what it builds on, in a word or two: ViT-B/16")
+    weights: str = Field("", description="Hugging Face repository of the paper preset's weights; empty = none needed")
+    published_as: tuple[str, ...] = Field((), description="its names in leaderboards/published")
     model: Section = {}
     optim: Section = {}
     train: Section = {}

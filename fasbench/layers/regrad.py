@@ -37,6 +37,17 @@ def modulate(a: Tensor, b: Tensor, rule: Rule = "4", epsilon: float = 0.0) -> Te
     return torch.where(dot > 0, along, a - along)
 
 
+def gradients_of(
+    losses: Mapping[int, Tensor], tensors: Sequence[nn.Parameter]
+) -> dict[int, dict[nn.Parameter, Tensor]]:
+    """g_j: the gradient of the loss of each modality for the tensors it reaches. The graph is kept."""
+    gradients = {}
+    for j, loss in losses.items():
+        found = torch.autograd.grad(loss, tensors, retain_graph=True, allow_unused=True)
+        gradients[j] = {p: g for p, g in zip(tensors, found, strict=True) if g is not None}
+    return gradients
+
+
 def add_rebalanced(
     owned: Iterable[nn.Parameter],
     owner: int,

@@ -40,6 +40,7 @@ def build_vit(name: str, pretrained: bool, image_size: int) -> Any:
         ) from error
     if not _is_plain(vit):
         raise FasbenchError(f"{name} is not a plain vision transformer with a class token. Try vit_base_patch16_224")
+    vit.patch_embed.flatten, vit.dynamic_img_size = True, False  # tokens, not maps, of models for any input size too
     return vit
 
 
