@@ -40,7 +40,7 @@ def _main(
 
 
 def _register() -> None:
-    from fasbench.cli import audit, check, data, listing, predict, run, show  # noqa: F401 - each adds its verbs to `app`
+    from fasbench.cli import audit, check, data, listing, new_method, predict, run, show  # noqa: F401 - each adds verbs
 
 
 def main() -> None:

@@ -15,13 +15,26 @@ app.add_typer(listing, name="list")
 @listing.command("methods")
 def list_methods() -> None:
     """Methods that `fasbench run --method` knows by name."""
+    from fasbench.about import about
     from fasbench.registry import methods
 
-    rows = []
+    rows, plugins = [], []
     for name, entry in methods().items():
-        config = entry.config()
-        rows.append([name, str(config.get("title", "")), ", ".join(config.get("presets", {})), entry.origin])
-    _print(["method", "title", "presets", "origin"], rows)
+        method = about(entry)
+        trained = "" if method.trained is None else _rounded(method.trained)
+        sees = "all" if len(method.modalities) == 3 else "\n".join(method.modalities)
+        cells = [method.venue, sees, method.backbone, trained]
+        rows.append([name, *(cell or "-" for cell in (*cells, "\n".join(method.fidelities), method.weights))])
+        if entry.origin == "plugin":
+            plugins.append(name)
+    _print(["method", "venue", "sees", "backbone", "trained", "fidelity", "weights"], rows)
+    if plugins:
+        typer.echo(f"from plugins: {', '.join(plugins)}")
+    typer.echo(
+        "With the preset paper. sees: of rgb, depth, ir. trained: parameters.\n"
+        "weights: here, to download (on first use), or none needed.\n"
+        "More: fasbench show method NAME"
+    )
 
 
 @listing.command("protocols")
@@ -59,13 +72,17 @@ def list_attacks() -> None:
     _print(["attack", "meaning"], [[name, meaning] for name, meaning in COARSE.items()])
 
 
+def _rounded(count: int) -> str:
+    return f"{count / 1e6:.3g} M" if count >= 1e5 else f"{count / 1e3:.3g} k"
+
+
 def _print(headers: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, header in enumerate(headers):
-        table.add_column(header, no_wrap=number == 0)  # a name is to be copied whole
+    for number, header in enumerate(headers):  # a name is to be copied whole
+        table.add_column(header, no_wrap=number == 0 or header == "fidelity", overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -1,4 +1,4 @@
-"""fasbench show: what a protocol consists of."""
+"""fasbench show: what a protocol consists of, and the card of a method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fasbench.data.lists.facts import Facts
 
-show = typer.Typer(no_args_is_help=True, help="Show what a protocol consists of.", rich_markup_mode=None)
+show = typer.Typer(no_args_is_help=True, help="Show a protocol or a method's card.", rich_markup_mode=None)
 app.add_typer(show, name="show")
 
 
@@ -40,6 +40,36 @@ def show_protocol(
             print_facts(facts, Console())
     if any(facts.problems for facts in found):
         raise typer.Exit(EXIT_DATA)
+
+
+@show.command("method")
+def show_method(method: str = typer.Argument(..., help="A method's name, or path/to/file.py:Class.")) -> None:
+    """The method's card: reference, idea, deviations, licence, published numbers, cost, traps."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from fasbench.about import about, card
+    from fasbench.registry import find_method
+
+    entry = find_method(method)
+    facts, console = about(entry), Console()
+    console.print(f"{facts.name}  {facts.title}".rstrip(), style="bold", highlight=False, markup=False)
+    lines = {
+        "venue": facts.venue,
+        "modalities": ", ".join(facts.modalities),
+        "backbone": facts.backbone,
+        "fidelity": ", ".join(facts.fidelities),
+        "presets": ", ".join(facts.presets),
+    }
+    for name, text in lines.items():
+        if text:
+            console.print(f"  {name}: {text}", highlight=False, markup=False)
+    path = card(entry)
+    if path is None:
+        console.print("It has no card: there is no README.md beside its config.yaml.")
+        return
+    console.print()
+    console.print(Markdown(path.read_text(encoding="utf-8")))
 
 
 def print_facts(facts: Facts, console: Console) -> None:

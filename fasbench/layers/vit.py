@@ -31,7 +31,7 @@ def build_vit(name: str, pretrained: bool, image_size: int) -> Any:
     if not timm.is_model(name):
         raise FasbenchError(f"timm knows no model '{name}'.{suggest(name, timm.list_models('*vit*'))}")
     try:
-        vit = timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
+        vit: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
     except Exception as error:  # hub, network, file and shape errors of several libraries
         raise FasbenchError(
             f"{name} could not be built{' with its weights' if pretrained else ''}: {error}\nWhere there is a network "

@@ -1,0 +1,1 @@
+"""Tables of many methods: what was published, and what was measured here."""
