@@ -72,6 +72,9 @@ class Result(Strict):
     fidelity: str
     tied_epochs: int = pydantic.Field(description="epochs that share the selected epoch's validation EER")
     metrics: dict[str, Any]
+    replicates: dict[str, str] = pydantic.Field(
+        {}, description="of the headline numbers: see fasbench.replicates, for intervals of means over splits and seeds"
+    )
     rows_sha256: str
     scores_sha256: str
     provenance: Provenance

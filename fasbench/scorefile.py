@@ -1,7 +1,8 @@
 """The score file: the unit of exchange. Metrics are always computed from such a file, ours and submitted alike.
 
-Columns: id, unit, video, domain, attack, label, score, part (`validation` or `test`); key: (part, id). Parquet with the
-metadata inside, or CSV with the metadata in `<name>.yaml` beside it.
+Columns: id, unit, video, domain, attack, label, score, part (`validation` or `test`); key: (part, id). Optional, for
+slices: attack_fine, presenter, race; empty where not known. Parquet with the metadata inside, or CSV with the metadata
+in `<name>.yaml` beside it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ COLUMNS = {
     "label": "labels",
     "score": "scores",
 }
+GROUPS = ("attack_fine", "presenter", "race")
 PARTS = ("validation", "test")
 _META_KEY = b"fasbench"
 
@@ -73,6 +75,9 @@ class ScoreFile:
             name: np.concatenate([getattr(self.validation, field), getattr(self.test, field)])
             for name, field in COLUMNS.items()
         }
+        for name in GROUPS:
+            if name in self.validation.groups or name in self.test.groups:
+                columns[name] = np.concatenate([_group(part, name) for part in (self.validation, self.test)])
         columns["part"] = np.repeat(PARTS, [len(self.validation.scores), len(self.test.scores)])
         import pyarrow as pa
         import pyarrow.csv
@@ -89,6 +94,11 @@ class ScoreFile:
         write_atomic(path, sink.getvalue().to_pybytes())
 
 
+def _group(part: Scores, name: str) -> np.ndarray:
+    """A column of groups; empty where the part does not have it."""
+    return part.groups.get(name, np.full(len(part.scores), ""))
+
+
 def read_scores(path: Path) -> ScoreFile:
     """Read and check a score file.
 
@@ -96,7 +106,7 @@ def read_scores(path: Path) -> ScoreFile:
         DataError: not a score file, or its columns are not sound; all problems in one list.
     """
     table, meta = _read_table(path)
-    names = [name for name in table.column_names if name in (*COLUMNS, "part")]
+    names = [name for name in table.column_names if name in (*COLUMNS, *GROUPS, "part")]
     problems = [f"column '{name}' is missing" for name in (*COLUMNS, "part") if name not in names]
     problems += [f"column '{name}' stands more than once" for name in sorted(set(names)) if names.count(name) > 1]
     fields = [field for field in table.schema if field.name in names and field.type.num_fields]
@@ -111,7 +121,10 @@ def read_scores(path: Path) -> ScoreFile:
     for name in PARTS:
         try:
             here = part == name
-            parts.append(Scores(**{field: columns[column][here] for column, field in COLUMNS.items()}))
+            known = {field: columns[column][here] for column, field in COLUMNS.items()}
+            parts.append(
+                Scores(**known, groups={column: columns[column][here] for column in GROUPS if column in names})
+            )
         except DataError as error:
             problems.append(f"{name}: {error}")
     try:
@@ -131,7 +144,10 @@ def _read_table(path: Path) -> tuple[Any, dict[str, Any]]:
 
     try:
         if path.suffix == ".csv":
-            types = {name: pa.string() for name in (*COLUMNS, "part")} | {"label": pa.int64(), "score": pa.float64()}
+            types = {name: pa.string() for name in (*COLUMNS, *GROUPS, "part")} | {
+                "label": pa.int64(),
+                "score": pa.float64(),
+            }
             options = pa.csv.ConvertOptions(column_types=types, null_values=[])  # "nan" is a number here
             return pa.csv.read_csv(path, convert_options=options), load_yaml(path.with_suffix(".yaml"))[0]
         table = pa.parquet.ParquetFile(path).read()  # read_table would take folders too

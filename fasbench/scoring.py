@@ -60,5 +60,8 @@ def check_scores(method: Method, result: torch.Tensor, count: int) -> None:
 
 
 def as_scores(rows: Rows, scores: np.ndarray) -> Scores:
-    """Scores with the columns of their rows."""
-    return Scores(scores, rows["label"], rows["unit"], rows["video"], rows["domain"], rows["attack"], rows["id"])
+    """Scores with the columns of their rows, and the groups that slices are made of where the data set knows them."""
+    groups = {name: rows[name] for name in ("attack_fine", "race") if (rows[name] != "").any()}
+    return Scores(
+        scores, rows["label"], rows["unit"], rows["video"], rows["domain"], rows["attack"], rows["id"], groups=groups
+    )

@@ -206,3 +206,11 @@ def test_scores_are_joined_with_the_columns_of_their_rows(rows):
     assert set(names.values()) < set(COLUMNS)
     for name, column in names.items():
         np.testing.assert_array_equal(getattr(scores, name), rows[column])
+    assert list(scores.groups) == ["attack_fine", "race"]
+    for name, column in scores.groups.items():
+        np.testing.assert_array_equal(column, rows[name])
+
+
+def test_a_group_that_no_row_has_is_left_out(rows):
+    rows.columns["race"] = np.full(ROWS, "", dtype=object)
+    assert list(as_scores(rows, np.linspace(0, 1, ROWS)).groups) == ["attack_fine"]

@@ -23,7 +23,7 @@ from fasbench.resources import sha256
 if TYPE_CHECKING:
     from fasbench.data.store import Store
 
-COLUMNS = ("id", "domain", "label", "attack", "subject", "unit", "video", "sha256")
+COLUMNS = ("id", "domain", "label", "attack", "attack_fine", "race", "subject", "unit", "video", "sha256")
 
 
 class Rows:
