@@ -54,7 +54,7 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         (
             ["data", "prepare", "synth-k", "--from", "."],
             2,
-            "--from goes with one licensed data set: cefa, padisi, surf",
+            "unknown licensed data set 'synth-k'",
         ),
         (["data", "prepare", "wmca", "--from", "."], 3, ".: wmca was not found there. Expected one of"),
         (["data", "prepare", "mmdg/limited"], 3, "mmdg/limited@1 cannot be run here"),

@@ -111,6 +111,54 @@ def test_several_variants_in_one_folder_are_for_the_user_to_choose(made_up, tmp_
     assert sources(protocol, tmp_path / "wmca", layout="hdf5")[0].recipe()["layout"]["name"] == "hdf5"
 
 
+def test_a_copy_that_was_completed_is_read_again(made_up, tmp_path):
+    protocol, rows = made_up
+    wmca_tree.write_images(tmp_path / "wmca", rows)
+    absent = tmp_path / "wmca" / rows[0].depth
+    content = absent.read_bytes()
+    absent.unlink()
+    (source,) = sources(protocol, tmp_path / "wmca", on_missing="skip")
+    partial = prepare(source, tmp_path / "stores")
+    assert partial.manifest["skipped"]["rows"] and partial.manifest["on_missing"] == "skip"
+    (source,) = sources(protocol, tmp_path / "wmca")
+    with pytest.raises(DataError, match=r"Complete your copy of wmca\. To do without .*: --on-missing skip"):
+        prepare(source, tmp_path / "stores")
+    assert Store.open(partial.path).manifest == partial.manifest  # what was there is still there
+    absent.write_bytes(content)
+    complete = prepare(source, tmp_path / "stores")
+    assert complete.path == partial.path and len(complete) == len(rows) + 1
+    assert complete.manifest["skipped"]["rows"] == 0 and complete.manifest["on_missing"] == "error"
+
+
+def test_many_problems_are_counted_and_listed_in_a_file(made_up, tmp_path, monkeypatch):
+    protocol, rows = made_up
+    monkeypatch.setattr("fasbench.data.store._SHOWN", 3)
+    wmca_tree.write_images(tmp_path / "wmca", rows)
+    for row in rows[:5]:
+        (tmp_path / "wmca" / row.ir).unlink()
+    (source,) = sources(protocol, tmp_path / "wmca")
+    with pytest.raises(DataError) as caught:
+        prepare(source, tmp_path / "stores")
+    whole = tmp_path / "stores" / "problems-wmca.txt"
+    title, *named, last, _ = str(caught.value).splitlines()
+    assert title == f"wmca: 5 problem(s) in {len(rows) + 1} rows, nothing was written" and len(named) == 3
+    assert last == f"  ... and 2 more: all of them are in {whole}"
+    assert [line.split(":")[0] for line in whole.read_text().splitlines()] == [row.id for row in rows[:5]]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"layout": "hdf"}, r"no such layout of wmca\. Did you mean 'hdf5'"),
+        ({"protocol": "surf/official"}, "not use wmca"),
+    ],
+)
+def test_names_that_do_not_fit_the_data_set(made_up, tmp_path, options, text):
+    wmca_tree.write_images(tmp_path / "wmca", made_up[1])
+    with pytest.raises(ConfigError, match=text):
+        listed_sources("wmca", tmp_path / "wmca", **options)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [({"crop": "own-bx"}, "Did you mean 'own-box'"), ({"on_missing": "ignore"}, "expected error or skip")],

@@ -137,7 +137,18 @@ def listed_sources(
             rows = [row for part in parts.values() for row in part]
             policy = cast("OnMissing", on_missing)
             sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy)
+    if not sources:
+        raise ConfigError(f"--protocol {protocol}: it does not use {name}. Those that do: {', '.join(_users(name))}")
     return list(sources.values())
+
+
+def _users(name: str) -> list[str]:
+    """Bundled protocols that read a licensed data set by its lists."""
+    from fasbench.protocol import load_protocol
+    from fasbench.registry import protocols
+
+    loaded = {text: load_protocol(path) for text, path in protocols().items()}
+    return [text for text, one in loaded.items() if name in one.datasets and one.datasets[name].lists]
 
 
 def open_stores(
@@ -184,12 +195,9 @@ def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> lis
 
 
 def lacking(protocol: Protocol) -> str:
-    """What a protocol lacks on this machine, in short; empty when it can run."""
+    """The data sets that a protocol lacks on this machine; empty when it can run."""
     missing = [name for name, spec in protocol.datasets.items() if spec.lists and not find_prepared(name, spec)]
-    if not missing:
-        return ""
-    lists = " and lists" if list_problems(lists_root(), needed_lists([protocol])) else ""
-    return f"images{lists} of {', '.join(missing)} (fasbench list datasets)"
+    return ", ".join(missing)
 
 
 def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
@@ -199,13 +207,13 @@ def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
         spec = protocol.datasets[name]
         stores = find_prepared(name, spec) if spec.lists else []
         if spec.lists and not stores:
-            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: fasbench data prepare {name} --from FOLDER")
             needed = needed_lists([protocol.model_copy(update={"datasets": {name: spec}})])
             problems += [f"{name}: {problem}" for problem in list_problems(lists_root(), needed)]
+            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: fasbench data prepare {name} --from FOLDER")
         if len(stores) > 1:
             problems.append(
                 f"{name}: prepared in {len(stores)} ways, {', '.join(store.name for store in stores)}. Move all but "
-                f"one out of {stores[0].parent}"
+                f"one out of {stores[0].parent} ('fasbench data status' tells them apart)"
             )
     if problems:
         title = f"{protocol} cannot be run here, see 'fasbench show protocol {protocol.id}'"

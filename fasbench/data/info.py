@@ -44,11 +44,14 @@ def steps(name: str) -> list[str]:
 
 
 def known_defects(name: str) -> list[str]:
-    """Of the images, then of the lists: the known issues of the protocols that have the data set in their name."""
+    """Of the images, then of the lists: known issues of the protocols whose id begins with the data set's name.
+
+    Where protocols word one differently, mmdg's text is taken.
+    """
     issues: dict[str, str] = {}
-    for protocol in bundled_protocols():
+    for protocol in sorted(bundled_protocols(), key=lambda one: not one.id.startswith("mmdg/")):
         for issue in protocol.known_issues if name in protocol.datasets else ():
-            if name in issue.id.split("-"):
+            if issue.id.startswith(f"{name}-"):
                 issues.setdefault(issue.id, issue.text)
     return [*LICENSED[name].defects, *issues.values()]
 

@@ -95,13 +95,17 @@ def _choice_problems(split: Split, stores: dict[str, Store]) -> Iterator[str]:
         for rule in split.rules(role):
             columns = [stores[part.dataset].column(rule.column)[_of(stores, part)] for part in split.parts(role)]
             found = sorted(set(np.concatenate(columns).tolist()))
+            lacking = {part.dataset: skipped_rows(stores[part.dataset]) for part in split.parts(role)}
+            skipped = [f"{count:,} rows of {name} were skipped" for name, count in lacking.items() if count]
+            why = f" ({', '.join(skipped)} when it was prepared)" if skipped else ""
             for value in rule.values if rule.keep else ():
                 if value in found:
                     continue
                 if value in split.unseen:
-                    yield f"{role} has no rows of the unseen attack '{value}'"
+                    yield f"{role} has no rows of the unseen attack '{value}'{why}"
                 else:
-                    yield f"keep: {role} has no rows with {rule.column} '{value}'. Found: {', '.join(map(repr, found))}"
+                    known = ", ".join(map(repr, found))
+                    yield f"keep: {role} has no rows with {rule.column} '{value}'{why}. Found: {known}"
 
 
 def _of(stores: dict[str, Store], part: Part) -> np.ndarray:

@@ -53,7 +53,7 @@ class Prepared(NamedTuple):
             "layout": recipe["layout"]["name"],
             "crop": recipe["crop"]["box"],
             "image-size": str(recipe["image_size"]),
-            "on-missing": recipe["on_missing"],
+            "on-missing": self.manifest["on_missing"],
         }
 
     @property

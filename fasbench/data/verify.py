@@ -147,8 +147,8 @@ def _listed(protocol: Protocol, name: str, deep: bool) -> Check:
         again = prepare_command(name, Prepared.of(store))
         if _skipped(store):
             check.remedies.append(
-                f"Complete your copy of {name}, move {path.name} out of {data_root()}, then: "
-                f"{again.replace(' --on-missing skip', '')}. Or keep it: results on it are partial and never ranked"
+                f"Complete your copy of {name}, then: {again.replace(' --on-missing skip', '')}. Or keep it as it is: "
+                "results on it are partial and never ranked"
             )
         elif problems:
             check.remedies.append(f"{again} --overwrite")

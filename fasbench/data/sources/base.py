@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 from fasbench.data.record import Record
 from fasbench.errors import DataError
@@ -22,6 +22,8 @@ class Source(ABC):
 
     name: str  # the data set's name = `Record.domain`
     shape: tuple[int, int]  # (H, W) of every image it yields
+    on_missing: Literal["error", "skip"] = "error"  # what becomes of rows whose files are not there
+    remedy: str = ""  # what to do about rows that cannot be read, for the end of their list
 
     @abstractmethod
     def recipe(self) -> dict[str, Any]:

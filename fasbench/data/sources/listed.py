@@ -54,6 +54,10 @@ class ListedSource(Source):
         self.layout = layout
         self.crop: Crop = crop or layout.default_crop
         self.on_missing = on_missing
+        self.remedy = (
+            f"Complete your copy of {name}. To do without rows whose files are missing: --on-missing skip; results are "
+            "then partial and never ranked"
+        )
         unknown = [row.id for row in rows if row.subject is None or row.unit is None or row.attack is None]
         if unknown:
             raise DataError(
@@ -73,7 +77,6 @@ class ListedSource(Source):
             "layout": {"name": self.layout.name, "rules": self.layout.rules},
             "crop": {"box": self.crop, "black": BLACK},
             "image_size": self.shape[0],
-            "on_missing": self.on_missing,
         }
 
     def __len__(self) -> int:
