@@ -19,6 +19,7 @@ from fasbench.data.catalog import find_prepared, listed_sources
 from fasbench.data.lists import protocol_rows
 from fasbench.data.lists.folder import ground_truth_of
 from fasbench.data.store import Store, prepare
+from fasbench.data.verify import verify_target
 from fasbench.errors import ConfigError, DataError
 from fasbench.protocol import load_protocol
 from fasbench.registry import protocols
@@ -109,6 +110,26 @@ def test_several_variants_in_one_folder_are_for_the_user_to_choose(made_up, tmp_
     with pytest.raises(DataError, match=r"in several ways: choose one of hdf5, image-tree with --layout"):
         sources(protocol, tmp_path / "wmca")
     assert sources(protocol, tmp_path / "wmca", layout="hdf5")[0].recipe()["layout"]["name"] == "hdf5"
+
+
+def test_rows_that_no_split_takes_may_be_missing(made_up, tmp_path, linear_method):
+    """Session 01 is in no training here: a copy without its files is whole for this protocol, and not for another."""
+    protocol, rows = made_up
+    narrow = protocol.with_name("narrow.yaml")
+    test = "test: [wmca/test]"
+    narrow.write_text(protocol.read_text().replace(test, f'{test}, keep: {{train: {{session: ["02"]}}}}'))
+    left_out = [row for row in rows if row.split == "train" and row.session == "01"]
+    wmca_tree.write_images(tmp_path / "wmca", [row for row in rows if row not in left_out])
+    with pytest.raises(DataError, match=f"wmca: {len(left_out)} problem"):
+        prepare(sources(protocol, tmp_path / "wmca")[0], tmp_path / "stores")
+    (source,) = sources(narrow, tmp_path / "wmca")
+    store = prepare(source, tmp_path / "stores")
+    assert store.skipped("id").tolist() == [row.id for row in left_out] and source.on_missing == "error"
+    for file, partial in ((narrow, False), (protocol, True)):
+        (outcome,) = run(request(linear_method, file, tmp_path / file.stem))
+        assert {result.evaluation.partial for result in outcome.results} == {partial}
+        problems = [problem for check in verify_target(str(file), deep=False) for problem in check.problems]
+        assert bool(problems) == partial
 
 
 def test_a_copy_that_was_completed_is_read_again(made_up, tmp_path):
