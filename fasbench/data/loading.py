@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fasbench.config import AugmentConfig, Modality, ModelConfig
 from fasbench.data.augment import augment
 from fasbench.data.choice import Rule, chosen
-from fasbench.data.descriptors import descriptor_channels
+from fasbench.data.descriptors import Recipe, descriptor_channels
 from fasbench.data.record import MODALITIES
 from fasbench.data.sample import Batch, Inputs
 from fasbench.data.spec import Drop
@@ -156,9 +156,8 @@ def to_inputs(
         planes[1][where] = _resize(depth[:, None].float(), size, nearest=True).expand(-1, 3, -1, -1)
         infrared = ir[:, None].float()
         if config.ir_channels != "plain":  # at the stored size: published are those of the size the files have
-            infrared = descriptor_channels(
-                infrared, "clean" if config.ir_channels == "clean-descriptors" else "released"
-            )
+            recipe: Recipe = "clean" if config.ir_channels == "clean-descriptors" else "released"
+            infrared = descriptor_channels(infrared, recipe)
         planes[2][where] = _resize(infrared, size).expand(-1, 3, -1, -1)
     if augmentation is not None:
         planes = augment(planes, *augmentation)
