@@ -54,7 +54,13 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         (
             ["data", "prepare", "synth-k", "--from", "."],
             2,
-            "--from goes with one licensed data set: cefa, padisi, surf",
+            "unknown licensed data set 'synth-k'",
+        ),
+        (["data", "prepare", "synth-k", "--crop", "none"], 2, "--crop: for licensed data, with --from FOLDER only"),
+        (
+            ["data", "prepare", "wmca", "--from", ".", "--range", "ir=0:9"],
+            2,
+            "--range: for data of your own (a CSV) only",
         ),
         (["data", "prepare", "wmca", "--from", "."], 3, ".: wmca was not found there. Expected one of"),
         (["data", "prepare", "mmdg/limited"], 3, "mmdg/limited@1 cannot be run here"),

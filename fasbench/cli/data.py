@@ -46,12 +46,22 @@ def prepare_command(
     from fasbench.data.licensed import LICENSED
     from fasbench.data.store import prepare
     from fasbench.errors import ConfigError
+    from fasbench.registry import unknown
     from fasbench.resources import data_root
 
     console = Console()
+    csv_only = {"--range": ranges}
+    licensed_only = {"--protocol": protocol, "--layout": layout, "--crop": crop}
+    licensed_only["--on-missing"] = on_missing if on_missing != "error" else None
+    unused = [option for option, value in (csv_only if root is not None else licensed_only).items() if value]
+    if unused:
+        what = "data of your own (a CSV)" if root is not None else "licensed data, with --from FOLDER"
+        raise ConfigError(f"{', '.join(unused)}: for {what} only")
     if root is not None:
-        if len(targets) != 1 or targets[0] not in LICENSED:
-            raise ConfigError(f"--from goes with one licensed data set: {', '.join(LICENSED)}")
+        if len(targets) != 1:
+            raise ConfigError(f"--from goes with one licensed data set, not with {len(targets)}: {' '.join(targets)}")
+        if targets[0] not in LICENSED:
+            raise unknown("licensed data set", targets[0], LICENSED, "fasbench data status")
         sources = listed_sources(targets[0], root, layout, image_size or 224, crop, on_missing, protocol)
     else:
         sources = find_sources(targets, size=size, image_size=image_size, ranges=ranges)
@@ -63,7 +73,8 @@ def prepare_command(
             size = f"{store.shape[0]} x {store.shape[1]} px"
             console.print(f"{store.name}: {len(store):,} rows ({splits}), {size}", highlight=False)
             if skipped := store.manifest["skipped"]["rows"]:
-                console.print(f"  {skipped:,} rows were skipped, e.g. {store.manifest['skipped']['first'][0]}")
+                first = store.manifest["skipped"]["first"][0]
+                console.print(f"  {skipped:,} rows were skipped, e.g. {first}", markup=False, soft_wrap=True)
             console.print(f"  {store.path}", highlight=False, soft_wrap=True)
 
 

@@ -53,7 +53,7 @@ class Prepared(NamedTuple):
             "layout": recipe["layout"]["name"],
             "crop": recipe["crop"]["box"],
             "image-size": str(recipe["image_size"]),
-            "on-missing": recipe["on_missing"],
+            "on-missing": self.manifest["on_missing"],
         }
 
     @property
@@ -162,13 +162,6 @@ def families(names: Iterable[str]) -> str:
         all_of_it = [protocol for protocol in protocols() if protocol.partition("/")[0] == family]
         short += [f"{family}/*"] if len(chosen) == len(all_of_it) > 1 else chosen
     return ", ".join(short)
-
-
-def prepare_command(name: str, store: Prepared | None = None) -> str:
-    """What to type to prepare a licensed data set, with the options of an earlier store."""
-    given = store.options if store else {}
-    options = [f" --{option} {value}" for option, value in given.items() if (option, value) != ("on-missing", "error")]
-    return f"fasbench data prepare {name} --from FOLDER{''.join(options)}"
 
 
 def _by_lists(store: Prepared) -> Iterator[str]:

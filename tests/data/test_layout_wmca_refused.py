@@ -11,7 +11,7 @@ import wmca_tree as tree
 from PIL import Image
 
 from fasbench.data.layouts.base import Layout, MissingFiles
-from fasbench.data.layouts.wmca import WmcaImages, WmcaPackages
+from fasbench.data.layouts.wmca import MISSING, WmcaImages, WmcaPackages
 from fasbench.data.lists import ListRow
 from fasbench.errors import DataError
 
@@ -75,7 +75,7 @@ def test_a_missing_package_is_one_error(root):
     assert WmcaPackages.found(root)
     with pytest.raises(DataError) as caught:
         WmcaPackages(root)
-    assert str(caught.value).splitlines()[1:] == [f"  - the package {tree.RGB} (for rgb) is missing"]
+    assert str(caught.value).splitlines()[1:] == [f"  - the package {tree.RGB} (for rgb) {MISSING}"]
     (root / tree.RGB).mkdir()
     with pytest.raises(DataError, match=rf"{tree.RGB} holds no recording: expected WMCA/face-station/"):
         WmcaPackages(root)

@@ -30,7 +30,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "repeated-rows/surf/t*": ("surf-duplicates", "surf-and-cefa-duplicates"),
     "shortcut/cefa/session=2": ("cefa-outdoor-is-attack",),
     "shortcut/cefa/device=*": ("cefa-device-equals-label",),
-    "shortcut/cefa/frames_in_video=1": ("cefa-masks-in-test-only", "cefa-more-masks-than-official"),
+    "shortcut/cefa/frames_in_video=1": ("cefa-masks-in-test-only", "more-masks-than-official"),
     "shortcut/wmca/session=04": ("wmca-session-4-has-no-bona-fide",),
     "species-not-in-every-split/padisi/m50105+m50106+m50110": ("padisi-classes-differ-between-splits",),
     "unusual-frames/wmca/*": ("wmca-unmatched-frame-numbers",),

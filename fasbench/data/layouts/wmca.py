@@ -22,6 +22,7 @@ from fasbench.errors import DataError, problem_list
 SIZE = 128  # pixels, height and width
 RECORDING = re.compile(r"\d{3}_\d{2}_\d{3}_\d_\d{2}")  # CCC_SS_PPP_T_AA
 SUFFIXES = (".hdf5", ".h5")
+MISSING = "is missing. Give the folder that holds both packages"
 PACKAGE_DEPTH = 3  # levels below the root at which a package may lie: <root>/a/b/<package>
 DAY_DEPTH = 4  # levels below a package at which recordings may lie; as distributed: WMCA/face-station/<day>
 
@@ -173,7 +174,7 @@ def _index(root: Path, package: Package, problems: list[str]) -> dict[str, str]:
     """The files of a package by recording, relative to the root."""
     places = _packages(root, package)
     if len(places) != 1:
-        where = f"is there {len(places)} times: {', '.join(map(str, places))}" if places else "is missing"
+        where = f"is there {len(places)} times: {', '.join(map(str, places))}" if places else MISSING
         problems.append(f"the package {package.folder} (for {package.modalities}) {where}")
         return {}
     index: dict[str, str] = {}

@@ -85,6 +85,8 @@ def copy_lists(source: Path, target: Path, lists: list[Needed]) -> int:
     Raises:
         DataError: every list that is missing or differs; nothing is copied then.
     """
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder. Give a checkout of the lists' repository")
     check_lists(source, lists)
     missing = [needed for needed in lists if list_problems(target, [needed])]
     for needed in missing:
