@@ -40,7 +40,19 @@ def _main(
 
 
 def _register() -> None:
-    from fasbench.cli import audit, check, data, listing, predict, run, show  # noqa: F401 - each adds its verbs to `app`
+    from fasbench.cli import (  # noqa: F401 - each adds its verbs to `app`
+        audit,
+        check,
+        compare,
+        data,
+        evaluate,
+        listing,
+        predict,
+        report,
+        run,
+        show,
+        verify,
+    )
 
 
 def main() -> None:

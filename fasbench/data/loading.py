@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from fasbench.data.store import Store
 
 Column = Callable[[str], np.ndarray]
-COLUMNS = ("id", "domain", "label", "attack", "attack_fine", "race", "subject", "unit", "video", "sha256")
+COLUMNS = (
+    *("id", "domain", "label", "attack", "attack_fine", "race"),
+    *("subject", "presenter", "unit", "video", "sha256"),
+)
 
 
 class Rows:

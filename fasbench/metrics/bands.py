@@ -31,6 +31,8 @@ def roc_band(test: Scores, fpr: ArrayLike, replicates: int = REPLICATES) -> tupl
     goals = np.asarray(fpr, dtype=np.float64)
     if goals.ndim != 1 or not ((goals >= 0) & (goals <= 1)).all():
         raise ConfigError("fpr: expected rates between 0 and 1, as a list")
+    if replicates < 1:
+        raise ConfigError(f"replicates {replicates}: at least 1 is needed")
     if len(np.unique(test.labels)) < 2:
         raise DataError("undefined: both classes are needed")
     persons = test.codes("persons")

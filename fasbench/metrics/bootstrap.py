@@ -51,6 +51,7 @@ def bootstrap(
     replicates: int = REPLICATES,
     levels: Sequence[str] = LEVELS,
     threads: int | None = None,
+    slice_policies: Sequence[str] | None = None,
 ) -> Bootstrap:
     """Replicates of every number that `evaluate` gives for the test, at every level.
 
@@ -66,17 +67,21 @@ def bootstrap(
     """
     for name in policies:
         get_policy(name)
-    return resample(sort_levels(validation, test, policies, levels), replicates, threads)
+    return resample(sort_levels(validation, test, policies, levels, slice_policies), replicates, threads)
 
 
 def sort_levels(
-    validation: Scores, test: Scores, policies: Sequence[str], levels: Sequence[str] = LEVELS
+    validation: Scores,
+    test: Scores,
+    policies: Sequence[str],
+    levels: Sequence[str] = LEVELS,
+    slice_policies: Sequence[str] | None = None,
 ) -> dict[str, Level]:
     """Validation and test of every level, sorted once for all replicates."""
     parts = {"frame": (validation, test)}
     if "video" in levels:
         parts["video"] = validation.by_video(), test.by_video()
-    return {name: Level(*parts[name], policies) for name in levels}
+    return {name: Level(*parts[name], policies, slice_policies) for name in levels}
 
 
 def resample(levels: dict[str, Level], replicates: int = REPLICATES, threads: int | None = None) -> Bootstrap:

@@ -47,11 +47,22 @@ class Comparison:
     p_value: float
     units: int  # that were swapped
     p_holm: float | None = None  # corrected for all comparisons of a table
+    seeds: int = 1  # trainings of each method behind every split
+
+    @property
+    def significant(self) -> bool:
+        """Whether the p-value, corrected if it is one of several, is below 5 %."""
+        return (self.p_value if self.p_holm is None else self.p_holm) < LEVEL
 
     @property
     def better(self) -> str | None:
-        """The method that is significantly better, or None."""
-        if (self.p_value if self.p_holm is None else self.p_holm) >= LEVEL or self.difference == 0:
+        """The method that is significantly better, or None.
+
+        The interval must not hold 0 either. A swap leaves the thresholds as they are, the bootstrap does not: with few
+        validation units, thresholds of methods that are alike differ by chance, and the swaps alone would find that.
+        """
+        low, high = self.interval.low, self.interval.high
+        if not self.significant or self.difference == 0 or low is None or high is None or low <= 0 <= high:
             return None
         return self.a if (self.difference < 0) == (METRICS[self.metric] == "lower") else self.b
 
@@ -88,7 +99,8 @@ def compare(
     With S the set of swapped units and D(S) the difference of the swapped methods,
     p = (1 + #{S: |D(S)| >= |D|}) / (1 + permutations). Thresholds are not chosen again after a swap; in the bootstrap
     they are. Sources: Bandos, Rockette and Gur, Statistics in Medicine 24 (2005), swapping ranks; Phipson and Smyth,
-    Statistical Applications in Genetics and Molecular Biology 9 (2010), the + 1.
+    Statistical Applications in Genetics and Molecular Biology 9 (2010), the + 1. Both say how far other persons could
+    change the result; other trainings could too, which only more seeds show.
 
     Raises ConfigError for an unknown metric or policy and for an oracle policy, DataError when the two did not score
     the same samples (which ones, and how many), when ids are missing, or when a class is.
@@ -101,7 +113,7 @@ def compare(
     >>> found.difference, round(found.p_value, 1)  # pairs won: 16 of 16 and 5 of 16
     (0.6875, 0.1)
     """
-    check_request([metric], policy, level)
+    check_request([metric], policy, level, permutations)
     one, other = (Method.of(name, as_runs(runs), policy, level) for name, runs in (("the first", a), ("the second", b)))
     return compare_methods(one, other, metric, permutations, replicates, seed)
 
@@ -110,8 +122,10 @@ def as_runs(given: Runs | tuple[Scores, Scores]) -> Runs:
     return {("", 0): given} if isinstance(given, tuple) else given
 
 
-def check_request(metrics: Sequence[str], policy: str, level: str) -> None:
+def check_request(metrics: Sequence[str], policy: str, level: str, permutations: int = PERMUTATIONS) -> None:
     """Raise ConfigError unless this can be compared."""
+    if permutations < 1:
+        raise ConfigError(f"permutations {permutations}: at least 1 is needed (9,999 for p-values down to 0.0001)")
     for name, known in ((level, ["frame", "video"]), *((metric, list(METRICS)) for metric in metrics)):
         if name not in known:
             raise ConfigError(f"'{name}' cannot be compared.{suggest(name, known)} Known: {', '.join(known)}")
@@ -137,9 +151,10 @@ def compare_methods(a: Method, b: Method, metric: str, permutations: int, replic
         value_a=a.value(metric),
         value_b=b.value(metric),
         difference=difference,
-        interval=interval(drawn, a.unreliable() or b.unreliable()),
+        interval=interval(drawn, a.unreliable(metric) or b.unreliable(metric)),
         p_value=(1 + as_large) / (1 + permutations),
         units=count,
+        seeds=a.seeds,
     )
 
 

@@ -2,8 +2,9 @@
 
 The units (persons, instruments) of a domain are drawn with replacement within three strata: units with bona fide
 samples only, with attacks only, and with both. So no replicate loses a class that the data have. A draw is seeded by
-the domain, the part and the number of the replicate and by nothing else: wherever the same units of a domain are
-validated or tested, the same ones are drawn.
+the domain, the part, the number of the replicate and the stratum, and by nothing else: wherever the same units of a
+domain are validated or tested, the same ones are drawn. Units go by their order: files that number them instead of
+naming them must number them in the order of the names.
 """
 
 from __future__ import annotations
@@ -47,20 +48,18 @@ class Units:
 
         >>> part = Scores([0.1, 0.2, 0.8], [0, 0, 1], ["a", "b", "c"], ["v", "w", "x"], ["k"] * 3, ["mask"] * 2 + [""])
         >>> Units.of(part, "test").draw(range(3)).tolist()  # one live unit: drawn once; two attack units: two draws
-        [[1, 1, 1], [1, 1, 1], [0, 2, 1]]
+        [[1, 1, 1], [1, 1, 1], [2, 0, 1]]
         """
         rows = []
         for replicate in replicates:
             counts = np.zeros(self.count, dtype=np.int64)
             for domain, strata in self.strata:
-                numbers = random_numbers((domain, self.part, replicate), sum(len(stratum) for stratum in strata))
-                start = 0
-                for stratum in strata:
+                for kind, stratum in zip(STRATA, strata, strict=True):
                     size = len(stratum)
                     if size:
-                        drawn = (numbers[start : start + size] * np.uint64(size)) >> np.uint64(32)
+                        numbers = random_numbers((domain, self.part, replicate, kind), size)
+                        drawn = (numbers * np.uint64(size)) >> np.uint64(32)
                         counts[stratum] = np.bincount(drawn.astype(np.intp), minlength=size)
-                        start += size
             rows.append(counts)
         return np.stack(rows) if rows else np.zeros((0, self.count), dtype=np.int64)
 

@@ -32,7 +32,11 @@ METRICS_VERSION = 2
 
 
 def evaluate(
-    validation: Scores, test: Scores, policies: Sequence[str] = tuple(POLICIES), replicates: int = REPLICATES
+    validation: Scores,
+    test: Scores,
+    policies: Sequence[str] = tuple(POLICIES),
+    replicates: int = REPLICATES,
+    slice_policies: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """All metrics of `test`, with thresholds from `validation`, per frame and per video (mean score).
 
@@ -46,13 +50,15 @@ def evaluate(
         - `policies`: name -> `uses`, `oracle`, `threshold`, `gap`, `hter`, `apcer`, `bpcer`, `acer`, `acer_max`,
           `apcer_max`, `apcer_max_attack`, `apcer_max_left_out`, `warnings`, and `apcer_per_attack`: type -> `value`,
           `n`, `units`, `interval`;
-        - `slices`: `attack`, `attack_fine`, `domain`, ... -> see `fasbench.metrics.slice_report`;
+        - `slices`: `attack`, `attack_fine`, `domain`, ... -> see `fasbench.metrics.slice_report`, at the thresholds of
+          `slice_policies`: by default of `source-eer` and `test-eer`, those of them that are in `policies`;
         - `validation`: `counts`, `auc`, `eer`; `warnings`.
 
     A number that is undefined is None, and the `undefined` dict beside it gives the reason. Every block with
     `undefined` has `intervals` too (but for `validation`), and what has one `value` has one `interval`: `low`, `high`,
     `degenerate`, `unreliable`, `undefined`, see `fasbench.metrics.intervals.Interval`. With `replicates=0` `intervals`
-    is empty and `interval` None. Raises ConfigError for an unknown policy.
+    is empty and `interval` None. Raises ConfigError for an unknown policy, or slices by one that is not in
+    `policies`.
 
     >>> attacks = ["print", "print", "live", "live"]
     >>> part = Scores([0.1, 0.4, 0.6, 0.9], [0, 0, 1, 1], list("abab"), list("wxyz"), ["k"] * 4, attacks)
@@ -64,11 +70,15 @@ def evaluate(
     >>> frame["policies"]["source-eer"]["undefined"]["apcer_max"]
     'undefined: no attack type has 20 units (print: 2)'
     """
-    return evaluate_with_replicates(validation, test, policies, replicates)[0]
+    return evaluate_with_replicates(validation, test, policies, replicates, slice_policies)[0]
 
 
 def evaluate_with_replicates(
-    validation: Scores, test: Scores, policies: Sequence[str] = tuple(POLICIES), replicates: int = REPLICATES
+    validation: Scores,
+    test: Scores,
+    policies: Sequence[str] = tuple(POLICIES),
+    replicates: int = REPLICATES,
+    slice_policies: Sequence[str] | None = None,
 ) -> tuple[dict[str, Any], Bootstrap | None]:
     """`evaluate`, and the replicates behind its intervals; None for `replicates=0`.
 
@@ -79,7 +89,7 @@ def evaluate_with_replicates(
     """
     for name in policies:
         get_policy(name)
-    levels = sort_levels(validation, test, policies)
+    levels = sort_levels(validation, test, policies, slice_policies=slice_policies)
     drawn = resample(levels, replicates) if replicates else None
     metrics = {
         "metrics_version": METRICS_VERSION,

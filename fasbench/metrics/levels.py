@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fasbench.errors import ConfigError
 from fasbench.metrics.curve import TOLERANCE
 from fasbench.metrics.errors import MINIMUM_UNITS
 from fasbench.metrics.policies import POLICIES
@@ -15,14 +16,18 @@ from fasbench.metrics.weighted import Ranked, Weighted
 
 Path = tuple[str, ...]  # of a number: ("policies", "source-eer", "hter"), as in the result of `evaluate`
 FPR_TARGETS = {"10%": 0.1, "1%": 0.01, "0.1%": 0.001}
+SLICE_POLICIES = ("source-eer", "test-eer")  # a transferred threshold, and the oracle's
 APCER_TARGETS = {"10%": 0.1, "5%": 0.05, "1%": 0.01}  # BPCER10, BPCER20, BPCER100
 
 
 class Level:
     """Validation and test of one level, sorted; `measure` gives every number for weights of their units."""
 
-    def __init__(self, validation: Scores, test: Scores, policies: Sequence[str]) -> None:
+    def __init__(
+        self, validation: Scores, test: Scores, policies: Sequence[str], slice_policies: Sequence[str] | None = None
+    ) -> None:
         self.validation, self.test, self.policies = validation, test, tuple(policies)
+        self.slice_policies = choose_slice_policies(self.policies, slice_policies)
         domains, units = validation.codes("domains"), validation.codes("persons").codes
         self.source = Ranked(validation.scores, validation.labels, units, domains.codes, len(domains.values))
         persons = test.codes("persons").codes
@@ -121,20 +126,24 @@ class Level:
         self, sums: SliceSums, test: np.ndarray, at: np.ndarray, target: Weighted, found: dict[Path, np.ndarray]
     ) -> None:
         """The numbers of every group of a slicing, the worst group, and from the attack types the pooled AUC."""
-        name, rates = sums.slicing.name, sums.measure(test, at, target)
+        name = sums.slicing.name
+        # The APCER of each attack type is reported for every policy, other slices for those chosen.
+        policies = self.policies if name == "attack" else self.slice_policies
+        at = at[:, [self.policies.index(policy) for policy in policies]]
+        rates = sums.measure(test, at, target)
         if name == "attack":
             with np.errstate(invalid="ignore"):
                 pairs = 2 * target.live[:, 0] * target.attack[:, 0]
                 found["auc",] = np.minimum(rates.won.sum(axis=1) / pairs, 1.0)
         for g, group in enumerate(sums.slicing.groups):
             found["slices", name, "groups", group, "auc"] = rates.auc[:, g]
-        for q, policy in enumerate(self.policies):
+        for q, policy in enumerate(policies):
             defined = np.isfinite(at[:, q])[:, None]
             apcer = np.where(defined, rates.apcer[:, q], np.nan)
             bpcer = np.where(defined, rates.bpcer[:, q], np.nan)
-            shown = {"apcer": apcer}
-            if not sums.slicing.of_attacks:
-                shown |= {"bpcer": bpcer, "hter": (apcer + bpcer) / 2}
+            shown = {"apcer": apcer, "hter": (apcer + bpcer) / 2}
+            if not sums.slicing.of_attacks:  # that of all attack slices is the one of the whole test
+                shown["bpcer"] = bpcer
             for g, group in enumerate(sums.slicing.groups):
                 place = ("slices", name, "groups", group, "policies", policy)
                 found |= {(*place, metric): values[:, g] for metric, values in shown.items()}
@@ -144,6 +153,18 @@ class Level:
             if name == "attack":
                 found["policies", policy, "apcer_max"] = worst
                 found["policies", policy, "acer_max"] = (worst + found["policies", policy, "bpcer"]) / 2
+
+
+def choose_slice_policies(policies: Sequence[str], chosen: Sequence[str] | None) -> tuple[str, ...]:
+    """The policies that slices are made for; by default those of `SLICE_POLICIES` that are evaluated.
+
+    Raises ConfigError for one that is not evaluated.
+    """
+    if chosen is None:
+        return tuple(name for name in SLICE_POLICIES if name in policies)
+    if missing := [name for name in chosen if name not in policies]:
+        raise ConfigError(f"slices by policy '{missing[0]}', which is not evaluated. Evaluated: {', '.join(policies)}")
+    return tuple(chosen)
 
 
 def enough_units(counts: dict[str, int | float], of_attacks: bool) -> bool:

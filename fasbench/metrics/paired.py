@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,7 +50,7 @@ class Method:
     entries: dict[Key, Entry]
     policy: str
     level: str
-    _replicates: dict[str, np.ndarray] = field(default_factory=dict)
+    _replicates: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, runs: Runs, policy: str, level: str) -> Method:
@@ -69,21 +70,26 @@ class Method:
 
     def replicates(self, metric: str, count: int) -> np.ndarray:
         """Bootstrap replicates of `value`, (count,)."""
-        if metric not in self._replicates:
+        if (metric, count) not in self._replicates:
             paths = {"auc": ("frame", "auc"), "hter": ("frame", "policies", self.policy, "hter")}
             found: dict[str, dict[Key, np.ndarray]] = {name: {} for name in paths}
             for key, entry in self.entries.items():  # an entry is of the right level already
                 drawn = bootstrap(entry.validation, entry.test, [self.policy], count, levels=["frame"])
                 for name, path in paths.items():
                     found[name][key] = drawn.arrays[path]
-            self._replicates = {name: self._mean(arrays) for name, arrays in found.items()}
-        return self._replicates[metric]
+            self._replicates |= {(name, count): self._mean(arrays) for name, arrays in found.items()}
+        return self._replicates[metric, count]
 
-    def unreliable(self) -> str | None:
+    @property
+    def seeds(self) -> int:
+        """The fewest trainings that stand behind a split."""
+        return min(Counter(split for split, _ in self.entries).values())
+
+    def unreliable(self, metric: str) -> str | None:
         """Why intervals and p-values are to be read with care; None if every class has enough units."""
-        needed = [("test", kind) for kind in BOTH] + [
-            ("validation", kind) for kind in NEEDED[POLICIES[self.policy].rule]
-        ]
+        needed = [("test", kind) for kind in BOTH]
+        if metric == "hter":  # its threshold is from validation
+            needed += [("validation", kind) for kind in NEEDED[POLICIES[self.policy].rule]]
         for (split, _), entry in self.entries.items():
             counts = {"test": entry.test.counts(), "validation": entry.validation.counts()}
             if reason := too_few_units(counts, needed):
@@ -121,13 +127,20 @@ def mid_ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def check_same_samples(a: Method, b: Method) -> None:
-    """Raise one DataError unless both have the same splits, as many seeds, and the same test samples."""
+    """Raise one DataError unless both have the same splits, as many seeds, and the same samples.
+
+    Validation samples are compared where both have ids of them.
+    """
     if [split for split, _ in a.entries] != [split for split, _ in b.entries]:
         has = [f"{m.name} has {', '.join(f'{split} seed {seed}' for split, seed in m.entries)}" for m in (a, b)]
         raise DataError(problem_list("only the same splits with as many seeds of each can be compared", has))
     problems = []
     for (key, one), (_, other) in zip(a.entries.items(), b.entries.items(), strict=True):
         place = f"{key[0] or 'test'}, seed {key[1]}"
+        chosen = (one.validation.ids, other.validation.ids)
+        if chosen[0] is not None and chosen[1] is not None and set(chosen[0]) != set(chosen[1]):
+            lengths = " and ".join(str(len(ids)) for ids in chosen if ids is not None)
+            problems.append(f"{place}: thresholds from other validation samples ({lengths} of them)")
         if len(one.ids) != len(other.ids) or not np.array_equal(one.ids, other.ids):
             problems += [f"{place}: {line}" for line in _only_in(a.name, one, other) + _only_in(b.name, other, one)]
             continue

@@ -95,7 +95,7 @@ def rank_methods(
     """
     if len(methods) < 2:
         raise ConfigError("a comparison needs at least two methods")
-    check_request(metrics, policy, level)
+    check_request(metrics, policy, level, permutations)
     prepared = [Method.of(name, as_runs(runs), policy, level) for name, runs in methods.items()]
     rows = [
         compare_methods(a, b, metric, permutations, replicates, seed)
@@ -113,10 +113,10 @@ def verdict(row: Comparison, tests: int = 1) -> str:
     >>> from fasbench.metrics.intervals import Interval
     >>> print(verdict(Comparison("x", "y", "hter", 0.15, 0.10, 0.05, Interval(0.02, 0.08), 0.001, 40, 0.003), 3))
     y is better than x: HTER 10.00 % against 15.00 %, difference -5.00 points (95 % interval -8.00 to -2.00; \
-p = 0.003, corrected for 3 tests; 40 units).
+p = 0.003, corrected for 3 tests; 40 units; one training each, another seed may turn it).
     >>> print(verdict(Comparison("x", "y", "auc", 0.9, 0.89, 0.01, Interval(-0.02, 0.04), 0.4, 40)))
     No difference shown between x and y: AUC 90.00 % against 89.00 %, difference +1.00 points (95 % interval -2.00 to \
-+4.00; p = 0.4; 40 units). This does not prove them alike.
++4.00; p = 0.4; 40 units; one training each, another seed may turn it). This does not prove them alike.
     """
     if row.better == row.b:
         row = row.turned()
@@ -125,9 +125,11 @@ p = 0.003, corrected for 3 tests; 40 units).
     between = "no interval" if low is None or high is None else f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
     corrected = f", corrected for {tests} tests" if tests > 1 else ""
     head = f"{row.a} is better than {row.b}" if row.better else f"No difference shown between {row.a} and {row.b}"
+    trainings = "one training each, another seed may turn it" if row.seeds == 1 else f"{row.seeds} trainings each"
+    doubt = " p is small, but the interval holds 0: thresholds vary too." if row.significant and not row.better else ""
     care = f" Read with care: {row.interval.unreliable}." if row.interval.unreliable else ""
     return (
         f"{head}: {row.metric.upper()} {100 * row.value_a:.2f} % against {100 * row.value_b:.2f} %, "
-        f"difference {100 * row.difference:+.2f} points ({between}; p = {p:.2g}{corrected}; {row.units} units)."
-        f"{'' if row.better else ' This does not prove them alike.'}{care}"
+        f"difference {100 * row.difference:+.2f} points ({between}; p = {p:.2g}{corrected}; {row.units} units; "
+        f"{trainings}).{'' if row.better else ' This does not prove them alike.'}{doubt}{care}"
     )

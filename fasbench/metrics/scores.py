@@ -20,8 +20,8 @@ class Scores:
     """Columns of N samples. Anything numpy can read as an array is accepted.
 
     A unit belongs to its domain: the same name in two domains is two units. `groups` are further columns to slice by,
-    each with the group of every sample, empty where that is not known: `race`, `presenter`, or any other name;
-    `attack_fine` is the data set's own attack species.
+    each with the group of every sample, empty where that is not known: `race`, `session`, or any other name.
+    `attack_fine` (the data set's own species), `attack_family` and `presented_by` divide the attacks only.
 
     Raises one DataError listing every problem: unequal lengths, no rows, scores not finite, labels other than 0 and 1,
     missing entries, labels that contradict the attack type, videos with two labels (units, domains, attack types,

@@ -2,7 +2,8 @@
 
 `slices`: slicing -> `groups`, `worst`, `suppressed`:
 
-- `groups`: name -> `counts`, `auc`, and `policies`: name -> `apcer` (of attack types), or `hter`, `apcer` and `bpcer`;
+- `groups`: name -> `counts`, `auc`, and `policies`: name -> `hter` and `apcer`, and unless the slices are of attacks
+  `bpcer`; the `hter` of an attack slice is (its APCER + the BPCER of all bona fide samples) / 2;
 - `worst`: policy -> `group`, `metric`, `value`, `left_out` (groups with fewer than 20 units of a class that the metric
   is about), `reason`, `interval` (of the highest value of each replicate, whichever group has it);
 - `suppressed`: name -> why its numbers are not shown.
@@ -31,7 +32,7 @@ def slice_report(level: Level, uncertainty: Uncertainty) -> dict[str, Any]:
                 name: _group(slicing, name, counts[g], level, numbers, uncertainty)
                 for g, name in enumerate(slicing.groups)
             },
-            "worst": {policy: _worst(slicing, policy, level, numbers, uncertainty) for policy in level.policies},
+            "worst": {policy: _worst(slicing, policy, level, numbers, uncertainty) for policy in level.slice_policies},
             "suppressed": slicing.suppressed,
         }
     return report
@@ -47,9 +48,9 @@ def _group(
 ) -> dict[str, Any]:
     place = ("slices", slicing.name, "groups", name)
     block = {"counts": counts, **_known(["auc"], place, numbers, counts)}
-    metrics = ["apcer"] if slicing.of_attacks else ["hter", "apcer", "bpcer"]
+    metrics = ["hter", "apcer"] if slicing.of_attacks else ["hter", "apcer", "bpcer"]
     policies = {}
-    for policy in level.policies:
+    for policy in level.slice_policies:
         here = (*place, "policies", policy)
         policies[policy] = uncertainty.add(_known(metrics, here, numbers, counts), here, POLICIES[policy], counts)
     return uncertainty.add(block, place, None, counts) | {"policies": policies}

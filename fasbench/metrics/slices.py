@@ -1,7 +1,8 @@
 """Slices: the numbers of one attack species, one target domain, one group of people. Which groups, and their counts.
 
-An attack slice holds the attacks of one type against all bona fide samples. A slice by domain or by a column of
-`Scores.groups` holds all samples of that group. Thresholds are those of the whole test: one device has one threshold.
+An attack slice holds the attacks of one type (or species, family, ...) against all bona fide samples. A slice by domain
+or by another column of `Scores.groups` holds all samples of that group. Thresholds are those of the whole test: one
+device has one threshold.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from fasbench.metrics.weighted import Tally, Weighted
 
 MINIMUM_PEOPLE = 20  # smaller groups of people of one race are not shown
 PRIVATE = ("race",)
-FINE = "attack_fine"
+OF_ATTACKS = ("attack", "attack_fine", "attack_family", "presented_by")  # these say nothing of bona fide samples
 
 
 @dataclass(frozen=True, eq=False)
 class Slicing:
-    """One way to divide the test: `attack`, `attack_fine`, `domain`, or a column of `Scores.groups`."""
+    """One way to divide the test: `attack`, `domain`, or a column of `Scores.groups`."""
 
     name: str
     groups: tuple[str, ...]  # the names of those that are shown
@@ -44,7 +45,7 @@ def slicings(test: Scores) -> list[Slicing]:
 
 
 def _slicing(test: Scores, column: str, name: str) -> Slicing:
-    of_attacks = name in ("attack", FINE)
+    of_attacks = name in OF_ATTACKS
     found = test.codes(column)
     codes, names = found.codes.copy(), found.names()
     if of_attacks:

@@ -70,7 +70,8 @@ def _grid(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def _nearest_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
-    return _balanced_point(scores, labels)[0]
+    fpr, tpr = _corners(scores, labels)
+    return float(fpr[np.argmin(np.abs((1 - tpr) - fpr))])
 
 
 def _interpolated(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -114,7 +115,8 @@ EER_VARIANTS = {
         Variant(
             "grid",
             "SSDG, ViTAF, FLIP (printed as HTER)",
-            "(FAR + FRR) / 2 at the threshold of 0, 0.0001, ..., 1 and 1.1 where |FRR - FAR| is least, the first",
+            "(FAR + FRR) / 2 at the threshold of 0, 0.0001, ..., 1 and 1.1 where |FRR - FAR| is least; of equals, we think, "
+            "the first",
             "thresholds between grid points are not tried: far off where scores crowd near 0 or 1, or leave [0, 1]",
             _grid,
         ),

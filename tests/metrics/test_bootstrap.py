@@ -49,7 +49,9 @@ def plain(validation: Scores, test: Scores) -> dict[tuple[str, ...], float]:
         found |= {("policies", policy, name): rate(test.scores, test.labels, at) for name, rate in rates.items()}
         for name, column in (("attack", test.attacks), ("attack_fine", test.groups["attack_fine"])):
             for kind, rate in apcer(test.scores, test.labels, at, column).items():
-                found["slices", name, "groups", kind, "policies", policy, "apcer"] = rate
+                place = ("slices", name, "groups", kind, "policies", policy)
+                found[(*place, "apcer")] = rate
+                found[(*place, "hter")] = (rate + bpcer(test.scores, test.labels, at)) / 2
         for name, column in (("domain", test.domains), ("race", test.groups["race"])):
             for group in np.unique(column):
                 rows = column == group
@@ -72,7 +74,7 @@ def plain(validation: Scores, test: Scores) -> dict[tuple[str, ...], float]:
 def test_a_replicate_is_the_plain_computation_on_the_rows_drawn(grid, seed):
     validation = made_scores(seed, 15, ("l", "m", "n"), grid=grid)
     test = made_scores(seed + 100, 48, ("k", "o"), grid=grid, groups=True)
-    found = bootstrap(validation, test, replicates=12)
+    found = bootstrap(validation, test, replicates=12, slice_policies=tuple(POLICIES))
     parts = {"frame": (validation, test), "video": (validation.by_video(), test.by_video())}
     weights = [Units.of(p, n).draw(range(12)) for p, n in ((validation, "validation"), (test, "test"))]
     for level, (source, target) in parts.items():
@@ -89,7 +91,7 @@ def test_a_replicate_is_the_plain_computation_on_the_rows_drawn(grid, seed):
 def test_full_weights_are_the_data_themselves():
     validation = made_scores(1, 15, ("l", "m"))
     test = made_scores(2, 130, ("k", "o"), groups=True)
-    level = sort_levels(validation, test, tuple(POLICIES))["frame"]
+    level = sort_levels(validation, test, tuple(POLICIES), slice_policies=tuple(POLICIES))["frame"]
     found, expected = level.full(), plain(validation, test)
     assert {path for path in expected if path[0] == "slices" and path[1] == "race"} <= set(found)  # 20 people of each
     assert {path: found[path] for path in expected} == pytest.approx(expected, abs=1e-13)
@@ -100,10 +102,10 @@ def test_scores_that_are_all_equal_in_a_replicate():
     part = Scores(
         [0.2, 0.5, 0.5, 0.9], [0, 0, 1, 1], list("abcd"), list("abcd"), ["k"] * 4, ["print"] * 2 + ["live"] * 2
     )
-    found = bootstrap(part, part, replicates=40)
-    weights = [Units.of(part, name).draw(range(40)) for name in ("validation", "test")]
+    found = bootstrap(part, part, replicates=80)
+    weights = [Units.of(part, name).draw(range(80)) for name in ("validation", "test")]
     alone = 0
-    for r in range(40):
+    for r in range(80):
         source, target = (drawn(part, times[r]) for times in weights)
         assert found.arrays["frame", "auc"][r] == auc(target.scores, target.labels)
         for policy in ("source-eer", "source-eer-balanced", "source-bpcer@1%", "source-fpr@1%"):

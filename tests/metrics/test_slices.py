@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from made_scores import made_scores
 
-from fasbench.metrics import Scores, apcer, auc, bpcer, evaluate, hter
+from fasbench.errors import ConfigError
+from fasbench.metrics import POLICIES, Scores, apcer, auc, bpcer, evaluate, hter
 
 
 def frame(validation, test, replicates=0):
-    return evaluate(validation, test, ["source-eer", "fixed@0.5"], replicates)["levels"]["frame"]
+    policies = ["source-eer", "fixed@0.5"]
+    return evaluate(validation, test, policies, replicates, policies)["levels"]["frame"]
 
 
 def test_slices_are_the_metrics_of_their_samples():
@@ -24,7 +26,10 @@ def test_slices_are_the_metrics_of_their_samples():
             rows = (test.labels == 1) | (column == kind)
             assert group["auc"] == pytest.approx(auc(test.scores[rows], test.labels[rows]), abs=1e-15)
             assert group["policies"]["source-eer"]["apcer"] == apcer(test.scores[rows], test.labels[rows], at)
-            assert set(group["policies"]["source-eer"]) == {"apcer", "undefined", "intervals"}
+            assert set(group["policies"]["source-eer"]) == {"hter", "apcer", "undefined", "intervals"}
+            assert group["policies"]["source-eer"]["hter"] == pytest.approx(
+                (group["policies"]["source-eer"]["apcer"] + found["policies"]["source-eer"]["bpcer"]) / 2, abs=1e-15
+            )
             assert group["counts"]["attack"] == (column == kind).sum()
             assert group["counts"]["attack_units"] == len(set(test.units[column == kind]))
             assert group["counts"]["live"] == (test.labels == 1).sum()
@@ -49,6 +54,47 @@ def test_attack_slices_say_what_the_policies_say():
         assert (worst["value"], worst["group"]) == (numbers["apcer_max"], numbers["apcer_max_attack"])
         assert worst["left_out"] == numbers["apcer_max_left_out"]
         assert worst["interval"] == numbers["intervals"]["apcer_max"]
+
+
+def test_families_and_presenters_divide_the_attacks_only():
+    # By hand, threshold 0.5: bona fide 0.9 0.4 (BPCER 1/2); flat 0.6 0.2 (APCER 1/2); masks 0.7 (1) on a support.
+    groups = {
+        "attack_family": ["", "", "flat", "flat", "mask"],
+        "presented_by": ["", "", "person", "person", "support"],
+    }
+    kinds = ["live", "live", "print", "replay", "papermask"]
+    test = Scores(
+        [0.9, 0.4, 0.6, 0.2, 0.7], [1, 1, 0, 0, 0], list("aabcd"), list("vwxyz"), ["k"] * 5, kinds, groups=groups
+    )
+    slices = frame(test, test)["slices"]
+    assert list(slices) == ["attack", "attack_family", "presented_by"]
+    for name, group, rates, won in (
+        ("attack_family", "flat", {"apcer": 0.5, "hter": 0.5}, 3 / 4),  # pairs: 0.9 beats both, 0.4 beats 0.2
+        ("attack_family", "mask", {"apcer": 1.0, "hter": 0.75}, 1 / 2),
+        ("presented_by", "person", {"apcer": 0.5, "hter": 0.5}, 3 / 4),
+        ("presented_by", "support", {"apcer": 1.0, "hter": 0.75}, 1 / 2),
+    ):
+        found = slices[name]["groups"][group]
+        assert {metric: found["policies"]["fixed@0.5"][metric] for metric in rates} == rates
+        assert found["auc"] == won and found["counts"]["live"] == 2
+
+
+def test_slices_are_made_for_the_policies_asked_for():
+    validation, test = made_scores(1, 60), made_scores(2, 90, ("k", "l"))
+    whole = evaluate(validation, test, replicates=20)["levels"]["frame"]
+    for slices in whole["slices"].values():
+        assert list(slices["worst"]) == ["source-eer", "test-eer"]
+        assert all(list(group["policies"]) == ["source-eer", "test-eer"] for group in slices["groups"].values())
+    every = evaluate(validation, test, replicates=20, slice_policies=tuple(POLICIES))["levels"]["frame"]
+    assert {name: its for name, its in every.items() if name != "slices"} == {
+        name: its for name, its in whole.items() if name != "slices"
+    }
+    group = every["slices"]["domain"]["groups"]["k"]["policies"]
+    assert list(group) == list(POLICIES)
+    assert group["test-eer"] == whole["slices"]["domain"]["groups"]["k"]["policies"]["test-eer"]
+    assert list(evaluate(validation, test, ["fixed@0.5"], 0)["levels"]["frame"]["slices"]["attack"]["worst"]) == []
+    with pytest.raises(ConfigError, match="slices by policy 'test-eer', which is not evaluated"):
+        evaluate(validation, test, ["fixed@0.5"], 0, ["test-eer"])
 
 
 def people(sizes: dict[str, int]) -> Scores:
