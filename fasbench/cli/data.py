@@ -68,6 +68,10 @@ def prepare_command(
             if skipped := store.manifest["skipped"]["rows"]:
                 first = store.manifest["skipped"]["first"][0]
                 console.print(f"  {skipped:,} rows were skipped, e.g. {first}", markup=False, soft_wrap=True)
+            # .get: stores of earlier versions did not count them
+            if empty := store.manifest.get("empty_depth", {}).get("rows", 0):
+                first = store.manifest["empty_depth"]["first"][0]
+                console.print(f"  {empty:,} rows have an empty depth image, e.g. {first}", markup=False, soft_wrap=True)
             console.print(f"  {store.path}", highlight=False, soft_wrap=True)
 
 

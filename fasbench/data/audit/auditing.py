@@ -82,7 +82,7 @@ def audit_tables(
             for name, table in tables.items()
         },
         findings=tuple(placed(finding, protocol) for finding in order),
-        notes=(*notes, *_blind_spots(tables, deep)),
+        notes=(*notes, *_blind_spots(tables, deep), *_unseen(samples)),
     )
 
 
@@ -110,12 +110,20 @@ def _metadata(tables: Mapping[str, Table]) -> Iterator[Finding]:
 
 
 def _pixels(samples: Mapping[str, Measured]) -> Iterator[Finding]:
-    from fasbench.data.audit.pixels import depth_directions, pixel_findings, repeated_images
+    from fasbench.data.audit.depth import depth_findings, directions
+    from fasbench.data.audit.pixels import pixel_findings, repeated_images
 
     for name, sample in samples.items():
         yield from pixel_findings(name, sample)
-    yield from depth_directions(samples)
+    yield from depth_findings(directions(samples))
     yield from repeated_images(samples)
+
+
+def _unseen(samples: Mapping[str, Measured]) -> Iterator[str]:
+    """What the images that were read could not tell."""
+    from fasbench.data.audit.depth import depth_notes, directions
+
+    yield from depth_notes(directions(samples))
 
 
 def _samples(tables: Mapping[str, Table], deep: bool) -> dict[str, Measured]:

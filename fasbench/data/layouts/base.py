@@ -28,6 +28,7 @@ class Layout(ABC):
     expects: ClassVar[str]  # the tree, for people: what must lie below the root
     rules: ClassVar[int] = 1  # raise it when the same files give other pixels
     default_crop: ClassVar[Crop] = "none"  # the literature's way with this data set
+    searched: ClassVar[str] = ""  # where and for what a folder is searched, if not exactly where `expects` says
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -40,6 +41,10 @@ class Layout(ABC):
     @abstractmethod
     def files(self, row: ListRow) -> tuple[str, ...]:
         """The files of a row, relative to the root, in the order rgb, depth, ir (one file may hold several)."""
+
+    def shown(self, path: str) -> str:
+        """A path as messages may print it."""
+        return path
 
     @abstractmethod
     def read(self, row: ListRow) -> dict[str, np.ndarray]:

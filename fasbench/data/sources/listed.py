@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fasbench.data.layouts.base import Layout, MissingFiles
-from fasbench.data.layouts.crop import BLACK, Crop, crop_frame
+from fasbench.data.layouts.crop import BLACK, Crop, crop_frame, is_black
 from fasbench.data.lists import ListRow
 from fasbench.data.record import Record
 from fasbench.data.sources.base import Skipped, Source
@@ -85,7 +85,9 @@ class ListedSource(Source):
     def read(self, index: int) -> Record:
         row = self.rows[index]
         try:
-            images = crop_frame(self.layout.read(row), self.crop)
+            images = self.layout.read(row)
+            self._check_content(row, images)
+            images = crop_frame(images, self.crop)
         except MissingFiles as error:
             if self.on_missing == "skip":
                 raise Skipped(f"{row.id}: {error}") from error
@@ -115,3 +117,15 @@ class ListedSource(Source):
             session=row.session or "",
             race=row.race or "",
         )
+
+    def _check_content(self, row: ListRow, images: Mapping[str, np.ndarray]) -> None:
+        """Raise a DataError if colour or infrared is black: that is a converter's stand-in or a damaged file, no face.
+
+        Depth is not judged: that of a screen or of glossy paper may be a single hole. Stores count such rows.
+        """
+        black = [modality for modality in ("rgb", "ir") if modality in images and is_black(images[modality])]
+        if black:
+            files = self.layout.files(row)  # rgb first, infrared last; one file may hold several
+            places = {"rgb": self.layout.shown(files[0]), "ir": self.layout.shown(files[-1])}
+            reason = f"is black all over (no value above {BLACK}), expected a face"
+            raise DataError("; ".join(f"{modality} {places[modality]}: {reason}" for modality in black))
