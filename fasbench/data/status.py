@@ -164,13 +164,6 @@ def families(names: Iterable[str]) -> str:
     return ", ".join(short)
 
 
-def prepare_command(name: str, store: Prepared | None = None) -> str:
-    """What to type to prepare a licensed data set, with the options of an earlier store."""
-    given = store.options if store else {}
-    options = [f" --{option} {value}" for option, value in given.items() if (option, value) != ("on-missing", "error")]
-    return f"fasbench data prepare {name} --from FOLDER{''.join(options)}"
-
-
 def _by_lists(store: Prepared) -> Iterator[str]:
     for one in list_sets(store.name):
         if _hashes(one.spec) == store.manifest["recipe"]["lists_sha256"]:

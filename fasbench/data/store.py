@@ -25,10 +25,11 @@ from fasbench.data import atomic, shards
 from fasbench.data.record import METADATA, MODALITIES, SPLITS, Record
 from fasbench.data.sources.base import Source
 from fasbench.errors import DataError, problem_list
-from fasbench.resources import canonical_json, sha256, write_atomic
+from fasbench.resources import canonical_json, sha256, write_atomic, write_json
 
 SCHEMA = 2  # of the folder; another number means another format, and another folder
 MANIFEST = "manifest.json"
+SKIPPED = "skipped.json"  # metadata of the rows whose files were not there
 _SHOWN = 20  # problems in a message; more of them go to a file
 
 
@@ -97,6 +98,13 @@ class Store:
             values.setflags(write=False)
             self._columns[name] = values
         return self._columns[name]
+
+    def skipped(self, name: str) -> np.ndarray:
+        """A metadata column of the rows that preparation left out, (S,)."""
+        if not self.manifest["skipped"]["rows"]:
+            return np.array([], dtype=np.int64 if name in shards.INTEGERS else object)
+        rows = json.loads((self.path / SKIPPED).read_text(encoding="utf-8"))
+        return np.array([row[name] for row in rows], dtype=np.int64 if name in shards.INTEGERS else object)
 
     def read(self, rows: np.ndarray, out: Images | None = None) -> Images:
         """The images of `rows`, (B,) integers in any order, repeats allowed.
@@ -217,8 +225,9 @@ def prepare(
         if report.problems:
             raise DataError(_report(source, report.problems, Path(root)))
         if not report.keys:
+            reasons = [row["reason"] for row in report.skipped]
             title = f"{source.name}: every row would be skipped, nothing was written"
-            raise DataError(problem_list(title, report.skipped))
+            raise DataError(problem_list(title, reasons, limit=_SHOWN))
         if source.recipe() != recipe:
             raise DataError(f"{source.name}: the files changed while they were read. Prepare again")
         _write_manifest(folder, source, recipe, report)
@@ -268,14 +277,16 @@ def _summary(store: Store) -> dict[str, Any]:
 
 
 def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], report: shards.Report) -> None:
+    if report.skipped:
+        write_json(folder / SKIPPED, report.skipped)
     manifest = {
         "schema": SCHEMA,
         "name": source.name,
         "shape": list(source.shape),
         "recipe": recipe,
         "on_missing": source.on_missing,
-        "skipped": {"rows": len(report.skipped), "first": report.skipped[:20]},
-        "empty_depth": {"rows": len(report.empty_depth), "first": report.empty_depth[:20]},
+        "skipped": {"rows": len(report.skipped), "first": [row["reason"] for row in report.skipped[:_SHOWN]]},
+        "empty_depth": {"rows": len(report.empty_depth), "first": report.empty_depth[:_SHOWN]},
         "fasbench": fasbench.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.glob("*.arrow"))},
     }
