@@ -58,7 +58,7 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         ),
         (["data", "prepare", "wmca", "--from", "."], 3, ".: wmca was not found there. Expected one of"),
         (["data", "prepare", "mmdg/limited"], 3, "mmdg/limited@1 cannot be run here"),
-        (["data", "lists", "--from", ".", "--check"], 3, ".: not the 12 lists of the protocols"),
+        (["data", "lists", "--from", ".", "--check"], 3, ".: not the 18 lists of the protocols"),
         (["data", "lists", "--from", ".", "--ground-truth", "x.csv"], 3, "no MMDG-Benchmark/C-test.txt, MMDG-"),
         (["show", "protocol", "mmdg/fixd"], 2, "unknown protocol 'mmdg/fixd'. Did you mean 'mmdg/fixed'?"),
     ],

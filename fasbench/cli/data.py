@@ -27,7 +27,7 @@ def prepare_command(
     ranges: list[str] = typer.Option([], "--range", help="CSV: raw range of 16-bit images, e.g. depth=300:1500."),
     root: Path | None = typer.Option(None, "--from", help="Licensed data: the folder that holds your copy."),
     protocol: str | None = typer.Option(
-        None, help="Licensed data: the protocol whose lists are read; default: every bundled one."
+        None, help="Licensed data: the protocol whose lists are read; default: every bundled one that lists frames."
     ),
     layout: str | None = typer.Option(None, help="Licensed data: which variant, where the folder holds several."),
     crop: str | None = typer.Option(None, help="Licensed data: own-box, rgb-box or none; default: the literature's."),
@@ -89,12 +89,15 @@ def lists_command(
     from fasbench.resources import lists_root
 
     needed, target = lists.bundled_lists(), lists_root()
+    there = lists.lists_at(source or target, needed) if source or check else needed
     if check:
-        lists.check_lists(source or target, needed)
-        typer.echo(f"{len(needed)} lists, all as the protocols name them: {source or target}")
+        lists.check_lists(source or target, there)
+        typer.echo(f"{len(there)} lists, all as the protocols name them: {source or target}")
     else:
-        new = lists.copy_lists(source, target, needed) if source else lists.download_lists(target, needed)
-        typer.echo(f"{len(needed)} lists, {new} of them new: {target}")
+        new = lists.copy_lists(source, target, there) if source else lists.download_lists(target, there)
+        typer.echo(f"{len(there)} lists, {new} of them new: {target}")
+    for repository in dict.fromkeys(str(one.source) for one in needed if one not in there):
+        typer.echo(f"Not there: any list of {repository}")
     if ground_truth:
         samples = len(read_ground_truth(ground_truth)) if check else lists.copy_ground_truth(ground_truth, target)
         typer.echo(f"PADISI-Face's ground truth: {samples:,} samples")

@@ -74,7 +74,7 @@ def find_sources(
         else:
             for protocol, _ in find_evaluations(target):
                 _refuse_licensed(protocol, list(protocol.datasets))
-                own = {name: spec for name, spec in protocol.datasets.items() if not spec.lists}
+                own = {name: spec for name, spec in protocol.datasets.items() if not spec.list_files}
                 sources += [make_source(name, spec, protocol.folder) for name, spec in own.items()]
     return sources
 
@@ -102,6 +102,8 @@ def listed_sources(
 ) -> list[Source]:
     """Sources of a licensed data set: one for each set of lists that a bundled protocol names, or the one given.
 
+    Lists of videos have to be asked for by their protocol: they need the whole data set, and make a store of their own.
+
     Args:
         root: the user's copy of the data set.
         layout: a variant's name, where `root` holds several.
@@ -116,6 +118,7 @@ def listed_sources(
     from fasbench.data.layouts import find_layout
     from fasbench.data.layouts.crop import check_crop
     from fasbench.data.lists import protocol_rows
+    from fasbench.data.sources.frames import with_frames
     from fasbench.data.sources.listed import ListedSource
     from fasbench.protocol import load_protocol
     from fasbench.registry import find_evaluations, protocols
@@ -128,18 +131,28 @@ def listed_sources(
     bundled = [load_protocol(path) for path in protocols().values()] if protocol is None else []
     for one in bundled or [one for one, _ in find_evaluations(protocol or "")]:
         spec = one.datasets.get(name)
-        if spec is None or not spec.lists:
+        if spec is None or not spec.list_files or (protocol is None and spec.videos):
             continue
-        lists: dict[str, str] = {split: file.sha256 for split, file in spec.lists.items()}
+        lists = spec.lists_sha256
         if canonical_json(lists) not in sources:
             verbatim = one.model_copy(update={"datasets": {name: spec.model_copy(update={"drop": Drop()})}})
             parts = protocol_rows(verbatim, [name], lists_root())
             rows = [row for part in parts.values() for row in part]
+            if spec.videos:
+                rows = with_frames(rows, found, spec.videos.frames)
             policy = cast("OnMissing", on_missing)
             sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy)
     if not sources:
         raise ConfigError(f"--protocol {protocol}: it does not use {name}. Those that do: {', '.join(_users(name))}")
     return list(sources.values())
+
+
+def protocol_option(protocol: Protocol, name: str) -> dict[str, str]:
+    """The option that `fasbench data prepare` needs for a protocol: `protocol`, where its lists name videos."""
+    from fasbench.registry import protocols
+
+    bundled = protocol.id in protocols()
+    return {"protocol": protocol.id if bundled else str(protocol.path)} if protocol.datasets[name].videos else {}
 
 
 def _users(name: str) -> list[str]:
@@ -148,7 +161,7 @@ def _users(name: str) -> list[str]:
     from fasbench.registry import protocols
 
     loaded = {text: load_protocol(path) for text, path in protocols().items()}
-    return [text for text, one in loaded.items() if name in one.datasets and one.datasets[name].lists]
+    return [text for text, one in loaded.items() if name in one.datasets and one.datasets[name].list_files]
 
 
 def open_stores(
@@ -164,7 +177,7 @@ def open_stores(
     _refuse_licensed(protocol, names)
     stores, problems = {}, []
     for name in names:
-        if protocol.datasets[name].lists:
+        if protocol.datasets[name].list_files:
             stores[name] = Store.open(find_prepared(name, protocol.datasets[name], root)[0])
             continue
         report = partial(progress, name) if progress else None
@@ -182,12 +195,11 @@ def open_stores(
 
 def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> list[Path]:
     """Prepared stores of a licensed data set whose rows are those of the protocol's lists, complete ones first."""
-    lists = {split: file.sha256 for split, file in spec.lists.items()}
     found = []
     for path in sorted((root or data_root()).glob(f"{name}-*/manifest.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["recipe"].get("lists_sha256") == lists:
+            if manifest["recipe"].get("lists_sha256") == spec.lists_sha256:
                 found.append((manifest["skipped"]["rows"], path.parent))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # a damaged store is as good as none
@@ -196,7 +208,7 @@ def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> lis
 
 def lacking(protocol: Protocol) -> str:
     """The data sets that a protocol lacks on this machine; empty when it can run."""
-    missing = [name for name, spec in protocol.datasets.items() if spec.lists and not find_prepared(name, spec)]
+    missing = [name for name, spec in protocol.datasets.items() if spec.list_files and not find_prepared(name, spec)]
     return ", ".join(missing)
 
 
@@ -205,11 +217,13 @@ def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
     problems = []
     for name in names:
         spec = protocol.datasets[name]
-        stores = find_prepared(name, spec) if spec.lists else []
-        if spec.lists and not stores:
+        stores = find_prepared(name, spec) if spec.list_files else []
+        if spec.list_files and not stores:
             needed = needed_lists([protocol.model_copy(update={"datasets": {name: spec}})])
             problems += [f"{name}: {problem}" for problem in list_problems(lists_root(), needed)]
-            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: fasbench data prepare {name} --from FOLDER")
+            options = "".join(f" --{option} {value}" for option, value in protocol_option(protocol, name).items())
+            command = f"fasbench data prepare {name} --from FOLDER{options}"
+            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: {command}")
         if len(stores) > 1:
             problems.append(
                 f"{name}: prepared in {len(stores)} ways, {', '.join(store.name for store in stores)}. Move all but "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fasbench.data.catalog import protocol_option
 from fasbench.data.layouts import LAYOUTS
 from fasbench.data.licensed import LICENSED
 from fasbench.data.status import (
@@ -18,6 +19,7 @@ from fasbench.data.status import (
 )
 from fasbench.data.synthetic.domains import DOMAINS, FRAMES, SIZES
 from fasbench.data.taxonomy import lookup
+from fasbench.protocol import Protocol
 from fasbench.registry import dataset_names, unknown
 from fasbench.resources import lists_root
 
@@ -36,11 +38,14 @@ def describe_dataset(name: str) -> Iterator[tuple[str, str]]:
     yield from _licensed(name, stores) if name in LICENSED else _embedded(name, stores)
 
 
-def steps(name: str) -> list[str]:
-    """What to type, one after the other, until a licensed data set is prepared."""
-    lists = ["fasbench data lists"] if any(one.problems for one in list_sets(name)) else []
+def steps(name: str, protocol: Protocol | None = None) -> list[str]:
+    """What to type, one after the other, until a licensed data set is prepared (for a protocol)."""
+    sets = list_sets(name)
+    if protocol is not None:
+        sets = [one for one in sets if one.spec.lists_sha256 == protocol.datasets[name].lists_sha256]
+    lists = ["fasbench data lists"] if any(one.problems for one in sets if protocol or not one.spec.videos) else []
     truth = [GROUND_TRUTH_COMMAND] if has_ground_truth(name) is False else []
-    return [*lists, *truth, prepare_command(name)]
+    return [*lists, *truth, prepare_command(name, protocol=protocol)]
 
 
 def known_defects(name: str) -> list[str]:
@@ -69,7 +74,9 @@ def _licensed(name: str, stores: list[Prepared]) -> Iterator[tuple[str, str]]:
     for one in list_sets(name):
         used = families(protocol.id for protocol in one.protocols)
         state = f"not at hand: {'; '.join(one.problems)}" if one.problems else f"at hand in {lists_root()}"
-        yield "lists", f"of {used}: {state}"
+        option = protocol_option(one.protocols[0], name).get("protocol")
+        asked = f" (prepared with --protocol {option} only)" if option else ""
+        yield "lists", f"of {used}{asked}: {state}"
     if (truth := has_ground_truth(name)) is not None:
         yield "ground truth", "at hand" if truth else f"not at hand: {GROUND_TRUTH_COMMAND}"
     yield from _prepared(stores)

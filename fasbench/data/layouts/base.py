@@ -41,6 +41,15 @@ class Layout(ABC):
     def files(self, row: ListRow) -> tuple[str, ...]:
         """The files of a row, relative to the root, in the order rgb, depth, ir (one file may hold several)."""
 
+    def frames(self, row: ListRow) -> list[int]:
+        """The numbers, ascending, of the frames that a video has in every modality; for rows of video lists.
+
+        Raises:
+            MissingFiles: there is none.
+            DataError: the video's folder is not clear.
+        """
+        raise NotImplementedError(f"{self.name} has no official list of videos")
+
     @abstractmethod
     def read(self, row: ListRow) -> dict[str, np.ndarray]:
         """The images of a row, uint8: `rgb` (H, W, 3) in the order red, green, blue; `depth` and `ir` (H, W).

@@ -73,6 +73,20 @@ class TripletLayout(Layout):
             raise MissingFiles("; ".join(missing) + (f". {reason}" if reason else ""))
         return images
 
+    def frames(self, row: ListRow) -> list[int]:
+        folders = [join(self.folder(row), name) for name in (self.colour, "depth", "ir")]
+        numbers = dict(zip(MODALITIES, map(self._numbers, folders), strict=True))
+        shared = sorted(set.intersection(*numbers.values()))
+        if not shared:
+            missing = [
+                f"{modality} {self.shown(folder)}: {self._absence(f'{folder}/*.jpg')}"
+                for modality, folder in zip(MODALITIES, folders, strict=True)
+                if not numbers[modality]
+            ]
+            counts = ", ".join(f"{modality} has {len(found)}" for modality, found in numbers.items())
+            raise MissingFiles("; ".join(missing) or f"no frame number that all modalities have: {counts}")
+        return shared
+
     def shown(self, path: str) -> str:
         """A path as messages may print it."""
         return path
@@ -88,6 +102,11 @@ class TripletLayout(Layout):
                 return join(folder, name)
         return join(folder, names[0])
 
+    def _numbers(self, folder: str) -> set[int]:
+        """The numbers of the frames in a folder; none if it is not there."""
+        stems = [path.stem for path in (self.root / folder).glob("*.jpg")]
+        return {int(stem) for stem in stems if stem.isdecimal() and len(stem) <= MOST_DIGITS}
+
     def _absence(self, file: str) -> str:
         """What is there in place of a file."""
         path = self.root / file
@@ -98,7 +117,7 @@ class TripletLayout(Layout):
             if not lower.is_dir():
                 where = self.shown(upper.relative_to(self.root).as_posix())
                 return f"no folder '{lower.name}' in {'the root' if where == '.' else where}"
-        frames = sorted(int(other.stem) for other in path.parent.glob("*.jpg") if other.stem.isdecimal())
+        frames = sorted(self._numbers(Path(file).parent.as_posix()))
         if not frames:
             return "no such file; the folder holds no frames at all"
         span = f"frame {frames[0]}" if len(frames) == 1 else f"{len(frames)} frames, from {frames[0]} to {frames[-1]}"
