@@ -56,6 +56,12 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
             2,
             "unknown licensed data set 'synth-k'",
         ),
+        (["data", "prepare", "synth-k", "--crop", "none"], 2, "--crop: for licensed data, with --from FOLDER only"),
+        (
+            ["data", "prepare", "wmca", "--from", ".", "--range", "ir=0:9"],
+            2,
+            "--range: for data of your own (a CSV) only",
+        ),
         (["data", "prepare", "wmca", "--from", "."], 3, ".: wmca was not found there. Expected one of"),
         (["data", "prepare", "mmdg/limited"], 3, "mmdg/limited@1 cannot be run here"),
         (["data", "lists", "--from", ".", "--check"], 3, ".: not the 18 lists of the protocols"),

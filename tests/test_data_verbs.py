@@ -102,7 +102,7 @@ def test_rows_that_were_skipped_are_named_with_the_reason_and_what_to_do(mine):
     assert f"  wmca/train: 8 rows expected, 3 found, first 3 missing: {first}\n" in text
     assert f"  5 rows were skipped when {store.path.name} was prepared, for: {rows[0].id}: depth " in text
     assert "Complete your copy of wmca, then: fasbench" in text
-    assert f"{OPTIONS}. Or keep it as it is: results on it are partial and never ranked" in text
+    assert f"{OPTIONS} --protocol {protocol}. Or keep it as it is: results on it are partial and never ranked" in text
     assert "w-k" not in text  # the split would only repeat it
     _, text = fasbench("data", "status")
     assert f"{store.path.name}: 12 rows, 32 x 32 px, layout image-tree, crop none, 5 rows skipped, 0 MB" in text
@@ -134,7 +134,7 @@ def test_rows_that_are_not_those_of_the_lists(mine, change, text):
     prepare_wmca(protocol, rows, change)
     code, output = fasbench("data", "verify", "wmca")
     assert code == 3 and re.search(text, output), output
-    assert f"  fasbench data prepare wmca {OPTIONS} --overwrite\n" in output
+    assert f"  fasbench data prepare wmca {OPTIONS} --protocol {protocol} --overwrite\n" in output
 
 
 def test_counts_that_a_protocol_expects_otherwise(mine):
@@ -188,7 +188,7 @@ def test_a_licensed_data_set_that_is_not_prepared_or_prepared_twice(mine):
     for target in ("wmca", str(protocol)):
         code, text = fasbench("data", "verify", target)
         assert code == 3 and "wmca: NOT as it should be\n  not prepared. WMCA is licensed: accept" in text
-        assert text.endswith("What to do:\n  fasbench data prepare wmca --from FOLDER\n")
+        assert text.endswith(f"What to do:\n  fasbench data prepare wmca --from FOLDER --protocol {protocol}\n")
     (protocol.parent / "lists" / "train.txt").unlink()
     assert "What to do:\n  fasbench data lists\n  fasbench data prepare wmca" in fasbench("data", "verify", "wmca")[1]
     first, second = sorted(prepare_named(protocol, rows, size) for size in (32, 48))

@@ -50,6 +50,13 @@ def prepare_command(
     from fasbench.resources import data_root
 
     console = Console()
+    csv_only = {"--range": ranges}
+    licensed_only = {"--protocol": protocol, "--layout": layout, "--crop": crop}
+    licensed_only["--on-missing"] = on_missing if on_missing != "error" else None
+    unused = [option for option, value in (csv_only if root is not None else licensed_only).items() if value]
+    if unused:
+        what = "data of your own (a CSV)" if root is not None else "licensed data, with --from FOLDER"
+        raise ConfigError(f"{', '.join(unused)}: for {what} only")
     if root is not None:
         if len(targets) != 1:
             raise ConfigError(f"--from goes with one licensed data set, not with {len(targets)}: {' '.join(targets)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,11 +13,12 @@ from fasbench.data.lists.folder import list_problems, needed_lists
 from fasbench.data.sources import Source
 from fasbench.data.spec import DatasetSpec, Drop
 from fasbench.errors import ConfigError, DataError, problem_list, suggest
-from fasbench.protocol import Protocol
+from fasbench.protocol import ROLES, Part, Protocol
 from fasbench.resources import canonical_json, data_root, lists_root
 from fasbench.yamlfile import validate
 
 if TYPE_CHECKING:
+    from fasbench.data.lists import ListRow
     from fasbench.data.sources.listed import OnMissing
     from fasbench.data.store import Store
 
@@ -109,7 +110,8 @@ def listed_sources(
         layout: a variant's name, where `root` holds several.
         crop: see `fasbench.data.layouts.crop`; None = the literature's for this data set.
         on_missing: `error` or `skip`.
-        protocol: a protocol's name or file; None = all that are bundled.
+        protocol: a protocol's name or file; None = all that are bundled. Of rows that it does not take, files may be
+            missing.
 
     Raises:
         ConfigError: an unknown crop, policy or protocol.
@@ -141,18 +143,26 @@ def listed_sources(
             if spec.videos:
                 rows = with_frames(rows, found, spec.videos.frames)
             policy = cast("OnMissing", on_missing)
-            sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy)
+            needed = _taken(one, name, parts) if protocol and not spec.videos else None
+            sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy, needed)
     if not sources:
         raise ConfigError(f"--protocol {protocol}: it does not use {name}. Those that do: {', '.join(_users(name))}")
     return list(sources.values())
 
 
-def protocol_option(protocol: Protocol, name: str) -> dict[str, str]:
-    """The option that `fasbench data prepare` needs for a protocol: `protocol`, where its lists name videos."""
-    from fasbench.registry import protocols
+def _taken(protocol: Protocol, name: str, parts: Mapping[Part, list[ListRow]]) -> frozenset[str]:
+    """Ids of the rows of a data set that any split of the protocol takes."""
+    from fasbench.data.lists.rows import choose_rows, drop_rows
 
-    bundled = protocol.id in protocols()
-    return {"protocol": protocol.id if bundled else str(protocol.path)} if protocol.datasets[name].videos else {}
+    found: set[str] = set()
+    for split in protocol.splits.values():
+        for role in ROLES:
+            for part in split.parts(role):
+                if part.dataset == name:
+                    rows = drop_rows(parts[part], protocol.datasets[name].drop, part.split)
+                    chosen = choose_rows(rows, split.rules(role))
+                    found |= {row.id for row in (rows if chosen is None else chosen)}
+    return frozenset(found)
 
 
 def _users(name: str) -> list[str]:
@@ -162,6 +172,24 @@ def _users(name: str) -> list[str]:
 
     loaded = {text: load_protocol(path) for text, path in protocols().items()}
     return [text for text, one in loaded.items() if name in one.datasets and one.datasets[name].list_files]
+
+
+def target(protocol: Protocol) -> str:
+    """What a user types for a protocol: its id, or the file where that is not bundled."""
+    from fasbench.registry import protocols
+
+    return protocol.id if protocol.id in protocols() else str(protocol.path)
+
+
+def prepare_command(name: str, protocol: Protocol | None = None, options: Mapping[str, str] | None = None) -> str:
+    """What to type to prepare a licensed data set; `options` are those of an earlier store.
+
+    The protocol is named where it has to be: a file of one's own, or one whose lists name videos.
+    """
+    given = {option: value for option, value in (options or {}).items() if (option, value) != ("on-missing", "error")}
+    if protocol is not None and (target(protocol) != protocol.id or protocol.datasets[name].videos):
+        given["protocol"] = target(protocol)
+    return f"fasbench data prepare {name} --from FOLDER" + "".join(f" --{key} {value}" for key, value in given.items())
 
 
 def open_stores(
@@ -221,14 +249,12 @@ def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
         if spec.list_files and not stores:
             needed = needed_lists([protocol.model_copy(update={"datasets": {name: spec}})])
             problems += [f"{name}: {problem}" for problem in list_problems(lists_root(), needed)]
-            options = "".join(f" --{option} {value}" for option, value in protocol_option(protocol, name).items())
-            command = f"fasbench data prepare {name} --from FOLDER{options}"
-            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: {command}")
+            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: {prepare_command(name, protocol)}")
         if len(stores) > 1:
             problems.append(
                 f"{name}: prepared in {len(stores)} ways, {', '.join(store.name for store in stores)}. Move all but "
                 f"one out of {stores[0].parent} ('fasbench data status' tells them apart)"
             )
     if problems:
-        title = f"{protocol} cannot be run here, see 'fasbench show protocol {protocol.id}'"
+        title = f"{protocol} cannot be run here, see 'fasbench show protocol {target(protocol)}'"
         raise DataError(problem_list(title, problems))

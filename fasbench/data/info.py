@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fasbench.data.catalog import protocol_option
+from fasbench.data.catalog import prepare_command, target
 from fasbench.data.layouts import LAYOUTS
 from fasbench.data.licensed import LICENSED
 from fasbench.data.status import (
@@ -13,7 +13,6 @@ from fasbench.data.status import (
     families,
     has_ground_truth,
     list_sets,
-    prepare_command,
     prepared_stores,
     users,
 )
@@ -23,6 +22,7 @@ from fasbench.protocol import Protocol
 from fasbench.registry import dataset_names, unknown
 from fasbench.resources import lists_root
 
+_ROW_BYTES = 251_200  # of a store at 224 px: three images and the metadata, measured
 GROUND_TRUTH_COMMAND = "fasbench data lists --ground-truth padisi_USC_FACE_ground_truth.csv"
 
 
@@ -45,7 +45,7 @@ def steps(name: str, protocol: Protocol | None = None) -> list[str]:
         sets = [one for one in sets if one.spec.lists_sha256 == protocol.datasets[name].lists_sha256]
     lists = ["fasbench data lists"] if any(one.problems for one in sets if protocol or not one.spec.videos) else []
     truth = [GROUND_TRUTH_COMMAND] if has_ground_truth(name) is False else []
-    return [*lists, *truth, prepare_command(name, protocol=protocol)]
+    return [*lists, *truth, prepare_command(name, protocol)]
 
 
 def known_defects(name: str) -> list[str]:
@@ -74,9 +74,10 @@ def _licensed(name: str, stores: list[Prepared]) -> Iterator[tuple[str, str]]:
     for one in list_sets(name):
         used = families(protocol.id for protocol in one.protocols)
         state = f"not at hand: {'; '.join(one.problems)}" if one.problems else f"at hand in {lists_root()}"
-        option = protocol_option(one.protocols[0], name).get("protocol")
-        asked = f" (prepared with --protocol {option} only)" if option else ""
-        yield "lists", f"of {used}{asked}: {state}"
+        rows = sum(part.rows or 0 for part in one.spec.expect.values())
+        size = f"{rows:,} rows, about {rows * _ROW_BYTES / 1e9:.1f} GB at 224 px; " if rows else ""
+        asked = f" (prepared with --protocol {target(one.protocols[0])} only)" if one.spec.videos else ""
+        yield "lists", f"of {used}{asked}: {size}{state}"
     if (truth := has_ground_truth(name)) is not None:
         yield "ground truth", "at hand" if truth else f"not at hand: {GROUND_TRUTH_COMMAND}"
     yield from _prepared(stores)

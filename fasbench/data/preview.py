@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fasbench.data.catalog import find_prepared, make_source
+from fasbench.data.catalog import find_prepared, make_source, prepare_command
 from fasbench.data.licensed import LICENSED
 from fasbench.data.record import MODALITIES, SPLITS
-from fasbench.data.status import Prepared, prepare_command, prepared_stores
+from fasbench.data.status import Prepared, prepared_stores
 from fasbench.data.store import Store, store_path
 from fasbench.errors import ConfigError, DataError, problem_list, suggest
 from fasbench.protocol import Protocol

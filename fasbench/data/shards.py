@@ -64,7 +64,7 @@ class Report(NamedTuple):
     """What became of some rows, in their order."""
 
     problems: list[str]
-    skipped: list[str]  # why, a text a row
+    skipped: list[dict[str, Any]]  # the metadata of each row, and why: `reason`
     keys: list[tuple[str, str]]  # (split, id) of the rows that could be read
 
 
@@ -123,7 +123,7 @@ def _write_shard(source: Source, rows: range, path: Path, tick: Callable[[], Non
             try:
                 record = source.read(index)
             except Skipped as reason:
-                report.skipped.append(str(reason))
+                report.skipped.append({**reason.metadata, "reason": str(reason)})
             except DataError as error:
                 report.problems.append(str(error))
             else:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fasbench.data.catalog import make_source, protocol_option
+from fasbench.data.catalog import make_source
 from fasbench.data.licensed import LICENSED
 from fasbench.data.lists.folder import find_ground_truth, list_problems, needed_lists
 from fasbench.data.spec import DatasetSpec
@@ -162,13 +162,6 @@ def families(names: Iterable[str]) -> str:
         all_of_it = [protocol for protocol in protocols() if protocol.partition("/")[0] == family]
         short += [f"{family}/*"] if len(chosen) == len(all_of_it) > 1 else chosen
     return ", ".join(short)
-
-
-def prepare_command(name: str, store: Prepared | None = None, protocol: Protocol | None = None) -> str:
-    """What to type to prepare a licensed data set (for a protocol), with the options of an earlier store."""
-    given = {**(protocol_option(protocol, name) if protocol else {}), **(store.options if store else {})}
-    options = [f" --{option} {value}" for option, value in given.items() if (option, value) != ("on-missing", "error")]
-    return f"fasbench data prepare {name} --from FOLDER{''.join(options)}"
 
 
 def _by_lists(store: Prepared) -> Iterator[str]:

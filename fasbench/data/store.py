@@ -25,10 +25,11 @@ from fasbench.data import atomic, shards
 from fasbench.data.record import METADATA, MODALITIES, SPLITS, Record
 from fasbench.data.sources.base import Source
 from fasbench.errors import DataError, problem_list
-from fasbench.resources import canonical_json, sha256, write_atomic
+from fasbench.resources import canonical_json, sha256, write_atomic, write_json
 
 SCHEMA = 2  # of the folder; another number means another format, and another folder
 MANIFEST = "manifest.json"
+SKIPPED = "skipped.json"  # metadata of the rows whose files were not there
 _SHOWN = 20  # problems in a message; more of them go to a file
 
 
@@ -97,6 +98,13 @@ class Store:
             values.setflags(write=False)
             self._columns[name] = values
         return self._columns[name]
+
+    def skipped(self, name: str) -> np.ndarray:
+        """A metadata column of the rows that preparation left out, (S,)."""
+        if not self.manifest["skipped"]["rows"]:
+            return np.array([], dtype=np.int64 if name in shards.INTEGERS else object)
+        rows = json.loads((self.path / SKIPPED).read_text(encoding="utf-8"))
+        return np.array([row[name] for row in rows], dtype=np.int64 if name in shards.INTEGERS else object)
 
     def read(self, rows: np.ndarray, out: Images | None = None) -> Images:
         """The images of `rows`, (B,) integers in any order, repeats allowed.
@@ -218,7 +226,10 @@ def prepare(
         if problems:
             raise DataError(_report(source, problems, Path(root)))
         if not report.keys:
-            raise DataError(problem_list(f"{source.name}: every row would be skipped, nothing was written", skipped))
+            reasons = [row["reason"] for row in skipped]
+            raise DataError(
+                problem_list(f"{source.name}: every row would be skipped, nothing was written", reasons, limit=_SHOWN)
+            )
         if source.recipe() != recipe:
             raise DataError(f"{source.name}: the files changed while they were read. Prepare again")
         _write_manifest(folder, source, recipe, skipped)
@@ -267,14 +278,16 @@ def _summary(store: Store) -> dict[str, Any]:
     }
 
 
-def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], skipped: list[str]) -> None:
+def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], skipped: list[dict[str, Any]]) -> None:
+    if skipped:
+        write_json(folder / SKIPPED, skipped)
     manifest = {
         "schema": SCHEMA,
         "name": source.name,
         "shape": list(source.shape),
         "recipe": recipe,
         "on_missing": source.on_missing,
-        "skipped": {"rows": len(skipped), "first": skipped[:20]},
+        "skipped": {"rows": len(skipped), "first": [row["reason"] for row in skipped[:_SHOWN]]},
         "fasbench": fasbench.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.glob("*.arrow"))},
     }

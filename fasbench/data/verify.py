@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fasbench.data.catalog import find_prepared, make_source
+from fasbench.data.catalog import find_prepared, make_source, prepare_command
 from fasbench.data.info import GROUND_TRUTH_COMMAND, steps
 from fasbench.data.licensed import LICENSED
 from fasbench.data.lists import ListRow, protocol_rows
@@ -21,10 +21,10 @@ from fasbench.data.loading import part_rows
 from fasbench.data.record import SPLITS
 from fasbench.data.spec import DatasetSpec, Drop
 from fasbench.data.splits import open_split, part_counts
-from fasbench.data.status import Prepared, families, has_ground_truth, list_sets, prepare_command, prepared_stores
+from fasbench.data.status import Prepared, families, has_ground_truth, list_sets, prepared_stores
 from fasbench.data.store import Store, store_path
 from fasbench.errors import DataError, suggest
-from fasbench.protocol import Part, Protocol
+from fasbench.protocol import ROLES, Part, Protocol
 from fasbench.registry import dataset_names, find_evaluations, unknown
 from fasbench.resources import data_root, lists_root
 
@@ -112,23 +112,28 @@ def _dataset(name: str, deep: bool) -> Iterator[Check]:
     stores = [store for store in prepared_stores() if store.name == name]
     sets = [one for one in list_sets(name) if find_prepared(name, one.spec)]
     for one in sets:
-        check = _listed(one.protocols[0], name, deep)
+        check = _listed(one.protocols[0], name, deep, whole=True)
         check.name += f" for {families(protocol.id for protocol in one.protocols)}"
         yield check
     checked = {path for one in sets for path in find_prepared(name, one.spec)}
     for store in stores:
         if store.path not in checked:
             check = Check(store.path.name)
-            _add_store(check, store.path, deep)
+            if (opened := _add_store(check, store.path, deep)) is not None:
+                check.problems += _skipped(opened)
             yield check
     if not stores and name in LICENSED:
-        yield _listed(list_sets(name)[0].protocols[0], name, deep)
+        yield _listed(list_sets(name)[0].protocols[0], name, deep, whole=True)
     elif not stores:
         yield Check(name, [f"not prepared yet: the first run does it, or fasbench data prepare {name}"])
 
 
-def _listed(protocol: Protocol, name: str, deep: bool) -> Check:
-    """A licensed data set: prepared once, intact, and with the rows of its lists."""
+def _listed(protocol: Protocol, name: str, deep: bool, whole: bool = False) -> Check:
+    """A licensed data set: prepared once, intact, and with the rows of its lists.
+
+    Args:
+        whole: every row of the lists is wanted, not only those that some split of the protocol takes.
+    """
     check, spec = Check(name), protocol.datasets[name]
     rows = _list_rows(check, protocol, name)
     found = find_prepared(name, spec)
@@ -144,9 +149,18 @@ def _listed(protocol: Protocol, name: str, deep: bool) -> Check:
         if store is None:
             continue
         check.facts += _frames_a_video(store, spec)
+        again = prepare_command(name, protocol, Prepared.of(store).options)
+        if not whole and _skipped(store) and not _takes_skipped(protocol, name, store):
+            absent = set(store.skipped("id").tolist())
+            wanted = {part: [row for row in listed if row.id not in absent] for part, listed in rows.items()}
+            problems = list(_row_problems(store, wanted))
+            check.facts.append(f"{len(absent):,} rows were skipped when it was prepared; no split here takes one")
+            check.problems += problems
+            if problems:
+                check.remedies.append(f"{again} --overwrite")
+            continue
         problems = list(_row_problems(store, rows)) or list(_count_problems(protocol, name, store))
         check.problems += problems + _skipped(store)
-        again = prepare_command(name, Prepared.of(store), protocol)
         if _skipped(store):
             check.remedies.append(
                 f"Complete your copy of {name}, then: {again.replace(' --on-missing skip', '')}. Or keep it as it is: "
@@ -188,9 +202,8 @@ def _add_store(check: Check, path: Path, deep: bool, protocol: Protocol | None =
     if problems:
         more = f" and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
         check.problems.append(f"{path.name} is damaged: {'; '.join(problems[:_SHOWN])}{more}")
-        command = (
-            prepare_command(store.name, facts, protocol) if facts.licensed else f"fasbench data prepare {store.name}"
-        )
+        licensed = prepare_command(store.name, protocol, facts.options)
+        command = licensed if facts.licensed else f"fasbench data prepare {store.name}"
         check.remedies.append(f"{command} --overwrite")
         return None
     splits = ", ".join(f"{split} {part['rows']:,}" for split, part in store.manifest["splits"].items())
@@ -239,7 +252,7 @@ def _count_problems(protocol: Protocol, name: str, store: Store) -> Iterator[str
     for split in SPLITS:
         expected = spec.expected(split)
         if expected is not None:
-            rows = part_rows(store, Part(name, split), spec.drop)
+            rows = part_rows(store.column, split, spec.drop)
             for difference in expected.differences(part_counts(store, rows, by_video=spec.videos is not None)):
                 yield f"{name}/{split}: {difference}"
 
@@ -251,6 +264,18 @@ def _frames_a_video(store: Store, spec: DatasetSpec) -> list[str]:
     counts = Counter(Counter(store.column("video").tolist()).values())
     frames = ", ".join(f"{number} of {videos:,}" for number, videos in sorted(counts.items(), reverse=True))
     return [f"frames taken of a video, at most {spec.videos.frames}: {frames} videos"]
+
+
+def _takes_skipped(protocol: Protocol, name: str, store: Store) -> bool:
+    """Whether some split of the protocol takes a row that was skipped."""
+    drop = protocol.datasets[name].drop
+    return any(
+        len(part_rows(store.skipped, part.split, drop, split.rules(role)))
+        for split in protocol.splits.values()
+        for role in ROLES
+        for part in split.parts(role)
+        if part.dataset == name
+    )
 
 
 def _skipped(store: Store) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from fasbench.data.record import Record
@@ -10,7 +11,11 @@ from fasbench.errors import DataError
 
 
 class Skipped(DataError):
-    """A row that its source leaves out, on the user's word; the manifest counts them."""
+    """A row that its source leaves out, on the user's word; the store keeps its metadata, without images."""
+
+    def __init__(self, reason: str, metadata: Mapping[str, Any]) -> None:
+        super().__init__(reason)
+        self.metadata = dict(metadata)
 
 
 class Source(ABC):

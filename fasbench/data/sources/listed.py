@@ -31,8 +31,10 @@ class ListedSource(Source):
         layout: how the files lie.
         image_size: side of the square every image is resized to, without regard to its aspect ratio.
         crop: what is cut away first; None takes the layout's default.
-        on_missing: what becomes of a row whose files are not there. `skip` leaves it out: the manifest counts such
-            rows, and results on them are partial.
+        on_missing: what becomes of a row whose files are not there. `skip` leaves it out: results of splits that take
+            such a row are partial.
+        needed: ids of the rows that are wanted; others are left out in any case if their files are not there. None =
+            all.
 
     Raises:
         DataError: rows without subject or attack class (PADISI-Face's lists need its ground truth).
@@ -47,6 +49,7 @@ class ListedSource(Source):
         image_size: int = 224,
         crop: Crop | None = None,
         on_missing: OnMissing = "error",
+        needed: frozenset[str] | None = None,
     ) -> None:
         self.name = name
         self.shape = (image_size, image_size)
@@ -55,6 +58,7 @@ class ListedSource(Source):
         self.layout = layout
         self.crop: Crop = crop or layout.default_crop
         self.on_missing = on_missing
+        self.needed = needed
         self.remedy = (
             f"Complete your copy of {name}. To do without rows whose files are missing: --on-missing skip; results are "
             "then partial and never ranked"
@@ -91,8 +95,8 @@ class ListedSource(Source):
                 raise DataError("its frames came while the data set was read. Prepare again")
             images = crop_frame(self.layout.read(row), self.crop)
         except MissingFiles as error:
-            if self.on_missing == "skip":
-                raise Skipped(f"{row.id}: {error}") from error
+            if self.on_missing == "skip" or (self.needed is not None and row.id not in self.needed):
+                raise Skipped(f"{row.id}: {error}", self._metadata(row)) from error
             raise DataError(f"{row.id}: {error}") from error
         except DataError as error:
             raise DataError(f"{row.id}: {error}") from error
@@ -100,22 +104,22 @@ class ListedSource(Source):
             modality: np.asarray(resized(Image.fromarray(image), modality, self.shape))
             for modality, image in images.items()
         }
-        assert row.attack is not None and row.subject is not None and row.unit is not None  # see __init__
-        return Record(
-            id=row.id,
-            domain=self.name,
-            split=row.split,
-            label=row.label,
-            attack=row.attack,
-            attack_fine=row.attack_fine or row.attack,
-            subject=row.subject,
-            presenter=row.presenter,
-            unit=row.unit,
-            video=row.video,
-            frame=row.frame,
-            rgb=pixels.get("rgb"),
-            depth=pixels.get("depth"),
-            ir=pixels.get("ir"),
-            session=row.session or "",
-            race=row.race or "",
-        )
+        return Record(**self._metadata(row), rgb=pixels.get("rgb"), depth=pixels.get("depth"), ir=pixels.get("ir"))
+
+    def _metadata(self, row: ListRow) -> dict[str, Any]:
+        """The fields of a Record that are no images."""
+        return {
+            "id": row.id,
+            "domain": self.name,
+            "split": row.split,
+            "label": row.label,
+            "attack": row.attack,
+            "attack_fine": row.attack_fine or row.attack,
+            "subject": row.subject,
+            "presenter": row.presenter,
+            "unit": row.unit,
+            "video": row.video,
+            "frame": row.frame,
+            "session": row.session or "",
+            "race": row.race or "",
+        }
