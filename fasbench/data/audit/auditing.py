@@ -52,7 +52,11 @@ def audit(
     _needs_lists(protocol, names, root)
     tables = {**_listed_tables(protocol, _only_listed(protocol, names, root))}
     prepared = [name for name in names if name not in tables]
-    notes = [f"{name} is not prepared here: audited by its lists, no image was read" for name in tables]
+    notes = [
+        f"{name} is not prepared here: audited by its lists, no image was read"
+        + ("; they name videos, so that every row stands for a video" if protocol.datasets[name].videos else "")
+        for name in tables
+    ]
     for name, store in open_stores(protocol, prepared, root, progress).items():
         spec = protocol.datasets[name]
         tables[name] = table_of_store(name, store, spec, _ground_truth(protocol, name))
@@ -143,7 +147,7 @@ def _samples(tables: Mapping[str, Table], deep: bool) -> dict[str, Measured]:
 def _only_listed(protocol: Protocol, names: list[str], root: Path | None) -> list[str]:
     """Data sets without a store whose lists are at hand."""
     specs = {name: protocol.datasets[name] for name in names}
-    missing = [name for name, spec in specs.items() if spec.lists and not find_prepared(name, spec, root)]
+    missing = [name for name, spec in specs.items() if spec.list_files and not find_prepared(name, spec, root)]
     return [
         name
         for name in missing
@@ -156,7 +160,7 @@ def _only_listed(protocol: Protocol, names: list[str], root: Path | None) -> lis
 def _needs_lists(protocol: Protocol, names: list[str], root: Path | None) -> None:
     """Raise a DataError that names the data sets with neither store nor lists: lists are what is had first."""
     specs = {name: protocol.datasets[name] for name in names}
-    missing = {name: spec for name, spec in specs.items() if spec.lists and not find_prepared(name, spec, root)}
+    missing = {name: spec for name, spec in specs.items() if spec.list_files and not find_prepared(name, spec, root)}
     problems = list_problems(lists_root(), needed_lists([protocol.model_copy(update={"datasets": missing})]))
     if problems:
         title = f"{protocol}: neither images nor lists of {', '.join(missing)} are here; the lists are enough to begin"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,6 +33,7 @@ class Layout(ABC):
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.ranges: Mapping[str, tuple[float, float]] = {}  # of 16-bit image files: raw values that become 0 and 255
 
     @classmethod
     @abstractmethod
@@ -45,6 +47,15 @@ class Layout(ABC):
     def shown(self, path: str) -> str:
         """A path as messages may print it."""
         return path
+
+    def frames(self, row: ListRow) -> list[int]:
+        """The numbers, ascending, of the frames that a video has in every modality; for rows of video lists.
+
+        Raises:
+            MissingFiles: there is none.
+            DataError: the video's folder is not clear.
+        """
+        raise NotImplementedError(f"{self.name} has no official list of videos")
 
     @abstractmethod
     def read(self, row: ListRow) -> dict[str, np.ndarray]:

@@ -76,7 +76,7 @@ class TripletLayout(Layout):
                 missing.append(f"{modality} {self.shown(file)}: {self._absence(file)}")
                 continue
             try:
-                images[modality] = read_image(self.root / file, modality, None, None)
+                images[modality] = read_image(self.root / file, modality, None, self.ranges.get(modality))
                 _check_size(images[modality], images.get("rgb"))
             except DataError as error:
                 wrong.append(f"{modality} {self.shown(file)}: {error}")
@@ -86,6 +86,20 @@ class TripletLayout(Layout):
             reason = self.why_missing(row)
             raise MissingFiles("; ".join(missing) + (f". {reason}" if reason else ""))
         return images
+
+    def frames(self, row: ListRow) -> list[int]:
+        folders = [join(self.folder(row), name) for name in (self.colour, "depth", "ir")]
+        numbers = dict(zip(MODALITIES, map(self._numbers, folders), strict=True))
+        shared = sorted(set.intersection(*numbers.values()))
+        if not shared:
+            missing = [
+                f"{modality} {self.shown(folder)}: {self._absence(f'{folder}/*.jpg')}"
+                for modality, folder in zip(MODALITIES, folders, strict=True)
+                if not numbers[modality]
+            ]
+            counts = ", ".join(f"{modality} has {len(found)}" for modality, found in numbers.items())
+            raise MissingFiles("; ".join(missing) or f"no frame number that all modalities have: {counts}")
+        return shared
 
     def why_missing(self, row: ListRow) -> str:
         """What this variant knows about the absence of a row; "" = nothing."""
@@ -98,6 +112,12 @@ class TripletLayout(Layout):
         if len(names) > 1:
             raise DataError(f"{self.shown(folder)}: {' and '.join(names)} are one frame, expected one file. Keep one")
         return join(folder, names[0] if names else f"{frame:0{self.digits}d}.jpg")
+
+    def _numbers(self, folder: str) -> set[int]:
+        """The numbers of the frames in a folder; none if it is not there."""
+        place = self.root / folder
+        names = file_names(place) if place.is_dir() else []
+        return {int(match[1]) for name in names if (match := _FRAME.fullmatch(name))}
 
     def _absence(self, file: str) -> str:
         """What is there in place of a file."""
@@ -112,7 +132,7 @@ class TripletLayout(Layout):
                 where = self.shown(upper.relative_to(self.root).as_posix())
                 return f"no folder '{lower.name}' in {'the root' if where == '.' else where}"
         names = file_names(path.parent)
-        frames = sorted(int(match[1]) for name in names if (match := _FRAME.fullmatch(name)))
+        frames = sorted(self._numbers(Path(file).parent.as_posix()))
         if not frames:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             there = f"{', '.join(names[:3])}{more}: none is named <number>.jpg" if names else "nothing"

@@ -161,7 +161,7 @@ class WmcaImages(Layout):
         if not path.is_file():
             names = {int(file.stem): file.name for file in path.parent.iterdir() if re.fullmatch("[0-9]+", file.stem)}
             raise MissingFiles(f"no such file. {nearest(frame, names)}")
-        image = read_image(path, modality, None, None)
+        image = read_image(path, modality, None, self.ranges.get(modality))
         if image.shape[:2] != (SIZE, SIZE):
             height, width = image.shape[:2]
             raise DataError(f"is {height} px high and {width} px wide, expected {SIZE} x {SIZE} px")

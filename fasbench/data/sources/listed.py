@@ -17,7 +17,7 @@ from fasbench.data.sources.images import resized
 from fasbench.errors import DataError, problem_list
 
 OnMissing = Literal["error", "skip"]
-_RULES = 1  # raise it when the same files give other pixels
+_RULES = 1  # raise it when the same files give other pixels, or other frames of a video
 
 
 class ListedSource(Source):
@@ -25,8 +25,9 @@ class ListedSource(Source):
 
     Args:
         name: cefa, padisi, surf or wmca.
-        rows: of every list, in the order train, validation, test; nothing dropped.
-        lists_sha256: of each split's list.
+        rows: of every list, in the order train, validation, test; nothing dropped. Of video lists, the frames chosen;
+            a row of a video is one without frames.
+        lists_sha256: of each split's lists; see `DatasetSpec`.
         layout: how the files lie.
         image_size: side of the square every image is resized to, without regard to its aspect ratio.
         crop: what is cut away first; None takes the layout's default.
@@ -81,7 +82,11 @@ class ListedSource(Source):
             "layout": {"name": self.layout.name, "rules": self.layout.rules},
             "crop": {"box": self.crop, "black": BLACK},
             "image_size": self.shape[0],
-        }
+        } | (
+            {"ranges": {name: list(limits) for name, limits in self.layout.ranges.items()}}
+            if self.layout.ranges
+            else {}
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,6 +94,9 @@ class ListedSource(Source):
     def read(self, index: int) -> Record:
         row = self.rows[index]
         try:
+            if row.is_video:
+                self.layout.frames(row)  # says why there are none
+                raise DataError("its frames came while the data set was read. Prepare again")
             images = self.layout.read(row)
             self._check_content(row, images)
             images = crop_frame(images, self.crop)
