@@ -75,18 +75,17 @@ class ListedSource(Source):
             )
 
     def recipe(self) -> dict[str, Any]:
-        return {
+        recipe: dict[str, Any] = {
             "kind": "listed",
             "rules": _RULES,
             "lists_sha256": self.lists_sha256,
             "layout": {"name": self.layout.name, "rules": self.layout.rules},
             "crop": {"box": self.crop, "black": BLACK},
             "image_size": self.shape[0],
-        } | (
-            {"ranges": {name: list(limits) for name, limits in self.layout.ranges.items()}}
-            if self.layout.ranges
-            else {}
-        )
+        }
+        if self.layout.ranges:
+            recipe["ranges"] = {modality: list(limits) for modality, limits in self.layout.ranges.items()}
+        return recipe
 
     def __len__(self) -> int:
         return len(self.rows)
