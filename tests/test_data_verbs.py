@@ -170,7 +170,7 @@ def test_damage(mine):
     assert fasbench("data", "verify", "wmca")[0] == 0  # told by the pixels only
     code, text = fasbench("data", "verify", "wmca", "--deep")
     assert code == 3 and f"{store.path.name} is damaged: row 3 ({rows[3].id}): the pixels are not those that" in text
-    assert "--image-size 32 --overwrite" in text
+    assert f"--image-size 32 --protocol {protocol} --overwrite" in text
     shard.write_bytes(content[:-8])
     code, text = fasbench("data", "verify", str(protocol))
     assert (

@@ -135,6 +135,21 @@ def test_rows_that_no_split_takes_may_be_missing(made_up, tmp_path, linear_metho
         assert bool(problems) == partial
 
 
+def test_files_of_16_bits_take_a_range_which_is_part_of_the_recipe(made_up, tmp_path):
+    protocol, rows = made_up
+    wmca_tree.write_images(tmp_path / "wmca", rows)
+    raw = np.full((128, 128), 700, np.uint16)
+    raw[:, :64] = 900
+    for row in rows:
+        Image.fromarray(raw).save(tmp_path / "wmca" / row.depth, "PNG")
+    with pytest.raises(DataError, match=r"values 700 to 900\) and needs a range .* --range depth=300:1500"):
+        prepare(sources(protocol, tmp_path / "wmca")[0], tmp_path / "stores")
+    (source,) = sources(protocol, tmp_path / "wmca", ranges=["depth=500:1010"])
+    store = prepare(source, tmp_path / "stores")
+    assert source.recipe()["ranges"] == {"depth": [500, 1010]} and store.manifest["recipe"] == source.recipe()
+    assert set(np.unique(store.record(0).depth)) == {100, 200}  # (700 - 500) / 510 and (900 - 500) / 510 of 255
+
+
 def test_a_copy_that_was_completed_is_read_again(made_up, tmp_path):
     protocol, rows = made_up
     wmca_tree.write_images(tmp_path / "wmca", rows)

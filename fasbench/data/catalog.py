@@ -75,13 +75,13 @@ def find_sources(
         else:
             for protocol, _ in find_evaluations(target):
                 _refuse_licensed(protocol, list(protocol.datasets))
-                own = {name: spec for name, spec in protocol.datasets.items() if not spec.lists}
+                own = {name: spec for name, spec in protocol.datasets.items() if not spec.list_files}
                 sources += [make_source(name, spec, protocol.folder) for name, spec in own.items()]
     return sources
 
 
 def parse_ranges(items: list[str]) -> dict[str, tuple[float, float]]:
-    ranges = {}
+    ranges: dict[str, tuple[float, float]] = {}
     for item in items:
         try:
             modality, text = item.split("=")
@@ -100,8 +100,11 @@ def listed_sources(
     crop: str | None = None,
     on_missing: str = "error",
     protocol: str | None = None,
+    ranges: list[str] | None = None,
 ) -> list[Source]:
     """Sources of a licensed data set: one for each set of lists that a bundled protocol names, or the one given.
+
+    Lists of videos have to be asked for by their protocol: they need the whole data set, and make a store of their own.
 
     Args:
         root: the user's copy of the data set.
@@ -110,14 +113,16 @@ def listed_sources(
         on_missing: `error` or `skip`.
         protocol: a protocol's name or file; None = all that are bundled. Of rows that it does not take, files may be
             missing.
+        ranges: of 16-bit image files, as `depth=300:1500`; the documented trees hold 8-bit ones.
 
     Raises:
-        ConfigError: an unknown crop, policy or protocol.
+        ConfigError: an unknown crop, policy or protocol, or a malformed range.
         DataError: no layout below `root`, or lists that are missing, differ or do not say enough.
     """
     from fasbench.data.layouts import find_layout
     from fasbench.data.layouts.crop import check_crop
     from fasbench.data.lists import protocol_rows
+    from fasbench.data.sources.frames import with_frames
     from fasbench.data.sources.listed import ListedSource
     from fasbench.protocol import load_protocol
     from fasbench.registry import find_evaluations, protocols
@@ -126,19 +131,22 @@ def listed_sources(
         raise ConfigError(f"--on-missing {on_missing}: expected error or skip")
     cut = check_crop(crop) if crop else None
     found = find_layout(name, root, layout)
+    found.ranges = parse_ranges(ranges or [])
     sources: dict[str, Source] = {}
     bundled = [load_protocol(path) for path in protocols().values()] if protocol is None else []
     for one in bundled or [one for one, _ in find_evaluations(protocol or "")]:
         spec = one.datasets.get(name)
-        if spec is None or not spec.lists:
+        if spec is None or not spec.list_files or (protocol is None and spec.videos):
             continue
-        lists: dict[str, str] = {split: file.sha256 for split, file in spec.lists.items()}
+        lists = spec.lists_sha256
         if canonical_json(lists) not in sources:
             verbatim = one.model_copy(update={"datasets": {name: spec.model_copy(update={"drop": Drop()})}})
             parts = protocol_rows(verbatim, [name], lists_root())
             rows = [row for part in parts.values() for row in part]
+            if spec.videos:
+                rows = with_frames(rows, found, spec.videos.frames)
             policy = cast("OnMissing", on_missing)
-            needed = _taken(one, name, parts) if protocol else None
+            needed = _taken(one, name, parts) if protocol and not spec.videos else None
             sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy, needed)
     if not sources:
         raise ConfigError(f"--protocol {protocol}: it does not use {name}. Those that do: {', '.join(_users(name))}")
@@ -166,7 +174,7 @@ def _users(name: str) -> list[str]:
     from fasbench.registry import protocols
 
     loaded = {text: load_protocol(path) for text, path in protocols().items()}
-    return [text for text, one in loaded.items() if name in one.datasets and one.datasets[name].lists]
+    return [text for text, one in loaded.items() if name in one.datasets and one.datasets[name].list_files]
 
 
 def target(protocol: Protocol) -> str:
@@ -177,9 +185,12 @@ def target(protocol: Protocol) -> str:
 
 
 def prepare_command(name: str, protocol: Protocol | None = None, options: Mapping[str, str] | None = None) -> str:
-    """What to type to prepare a licensed data set; `options` are those of an earlier store."""
+    """What to type to prepare a licensed data set; `options` are those of an earlier store.
+
+    The protocol is named where it has to be: a file of one's own, or one whose lists name videos.
+    """
     given = {option: value for option, value in (options or {}).items() if (option, value) != ("on-missing", "error")}
-    if protocol is not None and target(protocol) != protocol.id:
+    if protocol is not None and (target(protocol) != protocol.id or protocol.datasets[name].videos):
         given["protocol"] = target(protocol)
     return f"fasbench data prepare {name} --from FOLDER" + "".join(f" --{key} {value}" for key, value in given.items())
 
@@ -197,7 +208,7 @@ def open_stores(
     _refuse_licensed(protocol, names)
     stores, problems = {}, []
     for name in names:
-        if protocol.datasets[name].lists:
+        if protocol.datasets[name].list_files:
             stores[name] = Store.open(find_prepared(name, protocol.datasets[name], root)[0])
             continue
         report = partial(progress, name) if progress else None
@@ -215,12 +226,11 @@ def open_stores(
 
 def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> list[Path]:
     """Prepared stores of a licensed data set whose rows are those of the protocol's lists, complete ones first."""
-    lists = {split: file.sha256 for split, file in spec.lists.items()}
     found = []
     for path in sorted((root or data_root()).glob(f"{name}-*/manifest.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["recipe"].get("lists_sha256") == lists:
+            if manifest["recipe"].get("lists_sha256") == spec.lists_sha256:
                 found.append((manifest["skipped"]["rows"], path.parent))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # a damaged store is as good as none
@@ -229,7 +239,7 @@ def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> lis
 
 def lacking(protocol: Protocol) -> str:
     """The data sets that a protocol lacks on this machine; empty when it can run."""
-    missing = [name for name, spec in protocol.datasets.items() if spec.lists and not find_prepared(name, spec)]
+    missing = [name for name, spec in protocol.datasets.items() if spec.list_files and not find_prepared(name, spec)]
     return ", ".join(missing)
 
 
@@ -238,8 +248,8 @@ def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
     problems = []
     for name in names:
         spec = protocol.datasets[name]
-        stores = find_prepared(name, spec) if spec.lists else []
-        if spec.lists and not stores:
+        stores = find_prepared(name, spec) if spec.list_files else []
+        if spec.list_files and not stores:
             needed = needed_lists([protocol.model_copy(update={"datasets": {name: spec}})])
             problems += [f"{name}: {problem}" for problem in list_problems(lists_root(), needed)]
             problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: {prepare_command(name, protocol)}")

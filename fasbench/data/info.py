@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fasbench.data.catalog import prepare_command
+from fasbench.data.catalog import prepare_command, target
 from fasbench.data.layouts import LAYOUTS
 from fasbench.data.licensed import LICENSED
 from fasbench.data.status import (
@@ -39,8 +39,11 @@ def describe_dataset(name: str) -> Iterator[tuple[str, str]]:
 
 
 def steps(name: str, protocol: Protocol | None = None) -> list[str]:
-    """What to type, one after the other, until a licensed data set is prepared."""
-    lists = ["fasbench data lists"] if any(one.problems for one in list_sets(name)) else []
+    """What to type, one after the other, until a licensed data set is prepared (for a protocol)."""
+    sets = list_sets(name)
+    if protocol is not None:
+        sets = [one for one in sets if one.spec.lists_sha256 == protocol.datasets[name].lists_sha256]
+    lists = ["fasbench data lists"] if any(one.problems for one in sets if protocol or not one.spec.videos) else []
     truth = [GROUND_TRUTH_COMMAND] if has_ground_truth(name) is False else []
     return [*lists, *truth, prepare_command(name, protocol)]
 
@@ -73,7 +76,8 @@ def _licensed(name: str, stores: list[Prepared]) -> Iterator[tuple[str, str]]:
         state = f"not at hand: {'; '.join(one.problems)}" if one.problems else f"at hand in {lists_root()}"
         rows = sum(part.rows or 0 for part in one.spec.expect.values())
         size = f"{rows:,} rows, about {rows * _ROW_BYTES / 1e9:.1f} GB at 224 px; " if rows else ""
-        yield "lists", f"of {used}: {size}{state}"
+        asked = f" (prepared with --protocol {target(one.protocols[0])} only)" if one.spec.videos else ""
+        yield "lists", f"of {used}{asked}: {size}{state}"
     if (truth := has_ground_truth(name)) is not None:
         yield "ground truth", "at hand" if truth else f"not at hand: {GROUND_TRUTH_COMMAND}"
     yield from _prepared(stores)

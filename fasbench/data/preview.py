@@ -22,6 +22,7 @@ from fasbench.data.record import MODALITIES, SPLITS
 from fasbench.data.status import Prepared, prepared_stores
 from fasbench.data.store import Store, store_path
 from fasbench.errors import ConfigError, DataError, problem_list, suggest
+from fasbench.protocol import Protocol
 from fasbench.registry import dataset_names, find_evaluations, unknown
 from fasbench.resources import data_root, sha256, write_atomic
 
@@ -166,21 +167,23 @@ def _stores(target: str) -> list[Store]:
     for protocol, pairs in find_evaluations(target):
         for name in protocol.datasets_of(split for split, _ in pairs):
             spec = protocol.datasets[name]
-            if spec.lists:
+            if spec.list_files:
                 found = find_prepared(name, spec)
             else:
                 path = store_path(make_source(name, spec, protocol.folder), data_root())
                 found = [path] if path.is_dir() else []
             paths |= dict.fromkeys(found)
             if not found:
-                remedy = f"fasbench data prepare {protocol.path}" if spec.csv else _how_to_prepare(name, spec.size)
+                remedy = (
+                    f"fasbench data prepare {protocol.path}" if spec.csv else _how_to_prepare(name, spec.size, protocol)
+                )
                 problems[f"{name} is not prepared: {remedy}"] = None
     if problems:
         raise DataError(problem_list(f"{target}: nothing to show of {len(problems)} data set(s)", list(problems)))
     return [Store.open(path) for path in paths]
 
 
-def _how_to_prepare(name: str, size: str | None = None) -> str:
+def _how_to_prepare(name: str, size: str | None = None, protocol: Protocol | None = None) -> str:
     if name in LICENSED:
-        return prepare_command(name)
+        return prepare_command(name, protocol=protocol)
     return f"fasbench data prepare {name}" + (f" --size {size}" if size else "")

@@ -13,7 +13,7 @@ import numpy as np
 from fasbench.data.keys import key_lines, rows_sha256
 from fasbench.data.loading import Rows, part_rows
 from fasbench.data.record import ATTACK, LIVE, MODALITIES
-from fasbench.data.spec import PartCounts
+from fasbench.data.spec import Counts, PartCounts, VideoCounts
 from fasbench.errors import DataError, problem_list
 from fasbench.protocol import LEAKS, ROLES, Part, Protocol, Role
 
@@ -119,16 +119,19 @@ def _of(stores: dict[str, Store], part: Part) -> np.ndarray:
     return np.flatnonzero(stores[part.dataset].column("split") == part.split)
 
 
-def part_counts(store: Store, rows: np.ndarray) -> PartCounts:
-    """What `rows` of a store hold."""
+def part_counts(store: Store, rows: np.ndarray, by_video: bool = False) -> Counts:
+    """What `rows` of a store hold, in rows or in videos."""
+    distinct = {f"{column}s": len(set(store.column(column)[rows])) for column in ("video", "subject", "unit")}
+    if by_video:
+        rows = rows[np.unique(store.column("video")[rows].astype(str), return_index=True)[1]]
     labels, attacks = store.column("label")[rows], store.column("attack")[rows]
-    return PartCounts(
-        rows=len(rows),
-        live=int((labels == LIVE).sum()),
-        attack=int((labels == ATTACK).sum()),
-        attacks=dict(Counter(attacks[labels == ATTACK].tolist())),
-        **{f"{column}s": len(set(store.column(column)[rows])) for column in ("video", "subject", "unit")},
-    )
+    counts = {
+        "live": int((labels == LIVE).sum()),
+        "attack": int((labels == ATTACK).sum()),
+        "attacks": dict(Counter(attacks[labels == ATTACK].tolist())),
+        **distinct,
+    }
+    return VideoCounts.model_validate(counts) if by_video else PartCounts.model_validate({"rows": len(rows), **counts})
 
 
 def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[str]:
@@ -136,10 +139,10 @@ def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[st
     here = part_rows(store.column, part.split, spec.drop)
     if not len(here):
         yield f"{part.dataset} has no rows in '{part.split}'"
-    expected = spec.expect.get(part.split)  # type: ignore[call-overload]
+    expected = spec.expected(part.split)
     if expected is None or store.manifest["skipped"]["rows"]:
         return
-    for difference in expected.differences(part_counts(store, here)):
+    for difference in expected.differences(part_counts(store, here, by_video=spec.videos is not None)):
         yield f"{part.dataset}/{part.split}: {difference}"
 
 

@@ -222,17 +222,15 @@ def prepare(
         raise DataError(f"{source.name}: the source has no rows")
     with atomic.new_folder(path, keep=lambda there: not overwrite and _complete(there) is not None) as folder:
         report = shards.write_shards(source, folder, workers, progress)
-        problems, skipped = report.problems, report.skipped
-        if problems:
-            raise DataError(_report(source, problems, Path(root)))
+        if report.problems:
+            raise DataError(_report(source, report.problems, Path(root)))
         if not report.keys:
-            reasons = [row["reason"] for row in skipped]
-            raise DataError(
-                problem_list(f"{source.name}: every row would be skipped, nothing was written", reasons, limit=_SHOWN)
-            )
+            reasons = [row["reason"] for row in report.skipped]
+            title = f"{source.name}: every row would be skipped, nothing was written"
+            raise DataError(problem_list(title, reasons, limit=_SHOWN))
         if source.recipe() != recipe:
             raise DataError(f"{source.name}: the files changed while they were read. Prepare again")
-        _write_manifest(folder, source, recipe, skipped)
+        _write_manifest(folder, source, recipe, report)
     return Store.open(path)
 
 
@@ -278,16 +276,17 @@ def _summary(store: Store) -> dict[str, Any]:
     }
 
 
-def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], skipped: list[dict[str, Any]]) -> None:
-    if skipped:
-        write_json(folder / SKIPPED, skipped)
+def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], report: shards.Report) -> None:
+    if report.skipped:
+        write_json(folder / SKIPPED, report.skipped)
     manifest = {
         "schema": SCHEMA,
         "name": source.name,
         "shape": list(source.shape),
         "recipe": recipe,
         "on_missing": source.on_missing,
-        "skipped": {"rows": len(skipped), "first": [row["reason"] for row in skipped[:_SHOWN]]},
+        "skipped": {"rows": len(report.skipped), "first": [row["reason"] for row in report.skipped[:_SHOWN]]},
+        "empty_depth": {"rows": len(report.empty_depth), "first": report.empty_depth[:_SHOWN]},
         "fasbench": fasbench.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.glob("*.arrow"))},
     }

@@ -92,6 +92,14 @@ def test_an_image_that_is_not_there_is_missing_and_its_neighbours_are_named(root
     )
 
 
+def test_a_link_to_nowhere_is_called_one(root, rows):
+    path = root / rows[0].ir
+    path.unlink()
+    path.symlink_to(root / "nowhere.jpg")
+    text = f"ir {rows[0].ir}: is a broken link: the file it leads to is not there"
+    assert error(WmcaImages(root), rows[0], MissingFiles) == text
+
+
 def test_black_stand_ins_of_missing_frames_are_missing_but_black_depth_is_not(root, rows):
     for modality, image in (("color", Image.new("RGB", (128, 128))), ("ir", Image.new("L", (128, 128)))):
         image.save(root / tree.TREE / FIRST / modality / "0012.jpg")

@@ -52,7 +52,11 @@ def audit(
     _needs_lists(protocol, names, root)
     tables = {**_listed_tables(protocol, _only_listed(protocol, names, root))}
     prepared = [name for name in names if name not in tables]
-    notes = [f"{name} is not prepared here: audited by its lists, no image was read" for name in tables]
+    notes = [
+        f"{name} is not prepared here: audited by its lists, no image was read"
+        + ("; they name videos, so that every row stands for a video" if protocol.datasets[name].videos else "")
+        for name in tables
+    ]
     for name, store in open_stores(protocol, prepared, root, progress).items():
         spec = protocol.datasets[name]
         tables[name] = table_of_store(name, store, spec, _ground_truth(protocol, name))
@@ -82,7 +86,7 @@ def audit_tables(
             for name, table in tables.items()
         },
         findings=tuple(placed(finding, protocol) for finding in order),
-        notes=(*notes, *_blind_spots(tables, deep)),
+        notes=(*notes, *_blind_spots(tables, deep), *_unseen(samples)),
     )
 
 
@@ -110,12 +114,20 @@ def _metadata(tables: Mapping[str, Table]) -> Iterator[Finding]:
 
 
 def _pixels(samples: Mapping[str, Measured]) -> Iterator[Finding]:
-    from fasbench.data.audit.pixels import depth_directions, pixel_findings, repeated_images
+    from fasbench.data.audit.depth import depth_findings, directions
+    from fasbench.data.audit.pixels import pixel_findings, repeated_images
 
     for name, sample in samples.items():
         yield from pixel_findings(name, sample)
-    yield from depth_directions(samples)
+    yield from depth_findings(directions(samples))
     yield from repeated_images(samples)
+
+
+def _unseen(samples: Mapping[str, Measured]) -> Iterator[str]:
+    """What the images that were read could not tell."""
+    from fasbench.data.audit.depth import depth_notes, directions
+
+    yield from depth_notes(directions(samples))
 
 
 def _samples(tables: Mapping[str, Table], deep: bool) -> dict[str, Measured]:
@@ -135,7 +147,7 @@ def _samples(tables: Mapping[str, Table], deep: bool) -> dict[str, Measured]:
 def _only_listed(protocol: Protocol, names: list[str], root: Path | None) -> list[str]:
     """Data sets without a store whose lists are at hand."""
     specs = {name: protocol.datasets[name] for name in names}
-    missing = [name for name, spec in specs.items() if spec.lists and not find_prepared(name, spec, root)]
+    missing = [name for name, spec in specs.items() if spec.list_files and not find_prepared(name, spec, root)]
     return [
         name
         for name in missing
@@ -148,7 +160,7 @@ def _only_listed(protocol: Protocol, names: list[str], root: Path | None) -> lis
 def _needs_lists(protocol: Protocol, names: list[str], root: Path | None) -> None:
     """Raise a DataError that names the data sets with neither store nor lists: lists are what is had first."""
     specs = {name: protocol.datasets[name] for name in names}
-    missing = {name: spec for name, spec in specs.items() if spec.lists and not find_prepared(name, spec, root)}
+    missing = {name: spec for name, spec in specs.items() if spec.list_files and not find_prepared(name, spec, root)}
     problems = list_problems(lists_root(), needed_lists([protocol.model_copy(update={"datasets": missing})]))
     if problems:
         title = f"{protocol}: neither images nor lists of {', '.join(missing)} are here; the lists are enough to begin"

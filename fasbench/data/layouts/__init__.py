@@ -42,7 +42,7 @@ def find_layout(name: str, root: Path, variant: str | None = None) -> Layout:
     found = [layout for layout in known if layout.found(root) and variant in (None, layout.name)]
     if len(found) == 1:
         return found[0](root)
-    expected = [f"{layout.name}: {layout.expects}" for layout in known]
+    expected = [f"{layout.name}: {layout.expects}{layout.searched}" for layout in known]
     if not found:
         wanted = f" as {variant}" if variant else ""
         archives = sorted(path.name for path in root.iterdir() if path.suffix in _ARCHIVES)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fasbench.data.layouts.base import Layout, MissingFiles
-from fasbench.data.layouts.crop import BLACK, Crop, crop_frame
+from fasbench.data.layouts.crop import BLACK, Crop, crop_frame, is_black
 from fasbench.data.lists import ListRow
 from fasbench.data.record import Record
 from fasbench.data.sources.base import Skipped, Source
@@ -17,7 +17,7 @@ from fasbench.data.sources.images import resized
 from fasbench.errors import DataError, problem_list
 
 OnMissing = Literal["error", "skip"]
-_RULES = 1  # raise it when the same files give other pixels
+_RULES = 1  # raise it when the same files give other pixels, or other frames of a video
 
 
 class ListedSource(Source):
@@ -25,8 +25,9 @@ class ListedSource(Source):
 
     Args:
         name: cefa, padisi, surf or wmca.
-        rows: of every list, in the order train, validation, test; nothing dropped.
-        lists_sha256: of each split's list.
+        rows: of every list, in the order train, validation, test; nothing dropped. Of video lists, the frames chosen;
+            a row of a video is one without frames.
+        lists_sha256: of each split's lists; see `DatasetSpec`.
         layout: how the files lie.
         image_size: side of the square every image is resized to, without regard to its aspect ratio.
         crop: what is cut away first; None takes the layout's default.
@@ -74,7 +75,7 @@ class ListedSource(Source):
             )
 
     def recipe(self) -> dict[str, Any]:
-        return {
+        recipe: dict[str, Any] = {
             "kind": "listed",
             "rules": _RULES,
             "lists_sha256": self.lists_sha256,
@@ -82,6 +83,9 @@ class ListedSource(Source):
             "crop": {"box": self.crop, "black": BLACK},
             "image_size": self.shape[0],
         }
+        if self.layout.ranges:
+            recipe["ranges"] = {modality: list(limits) for modality, limits in self.layout.ranges.items()}
+        return recipe
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,7 +93,12 @@ class ListedSource(Source):
     def read(self, index: int) -> Record:
         row = self.rows[index]
         try:
-            images = crop_frame(self.layout.read(row), self.crop)
+            if row.is_video:
+                self.layout.frames(row)  # says why there are none
+                raise DataError("its frames came while the data set was read. Prepare again")
+            images = self.layout.read(row)
+            self._check_content(row, images)
+            images = crop_frame(images, self.crop)
         except MissingFiles as error:
             if self.on_missing == "skip" or (self.needed is not None and row.id not in self.needed):
                 raise Skipped(f"{row.id}: {error}", self._metadata(row)) from error
@@ -101,6 +110,18 @@ class ListedSource(Source):
             for modality, image in images.items()
         }
         return Record(**self._metadata(row), rgb=pixels.get("rgb"), depth=pixels.get("depth"), ir=pixels.get("ir"))
+
+    def _check_content(self, row: ListRow, images: Mapping[str, np.ndarray]) -> None:
+        """Raise a DataError if colour or infrared is black: that is a converter's stand-in or a damaged file, no face.
+
+        Depth is not judged: that of a screen or of glossy paper may be a single hole. Stores count such rows.
+        """
+        black = [modality for modality in ("rgb", "ir") if modality in images and is_black(images[modality])]
+        if black:
+            files = self.layout.files(row)  # rgb first, infrared last; one file may hold several
+            places = {"rgb": self.layout.shown(files[0]), "ir": self.layout.shown(files[-1])}
+            reason = f"is black all over (no value above {BLACK}), expected a face"
+            raise DataError("; ".join(f"{modality} {places[modality]}: {reason}" for modality in black))
 
     def _metadata(self, row: ListRow) -> dict[str, Any]:
         """The fields of a Record that are no images."""
