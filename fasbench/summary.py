@@ -171,7 +171,7 @@ def legend(results: list[Result], levels: tuple[str, ...]) -> list[str]:
     seeds = sorted({result.evaluation.seed for result in results})
     spread = ", mean ± standard deviation over them" if len(seeds) > 1 else ""
     changed = f" with {', '.join(first.sets)}" if first.sets else ""
-    tied = max(result.tied_epochs for result in results if result.evaluation.selection != "oracle")
+    tied = max((result.tied_epochs for result in results if result.evaluation.selection != "oracle"), default=1)
     lines = [
         f"All numbers in percent. Seeds: {', '.join(map(str, seeds))}{spread}. Preset {first.preset}{changed}, "
         f"metrics version {first.metrics['metrics_version']}.",

@@ -115,8 +115,8 @@ EER_VARIANTS = {
         Variant(
             "grid",
             "SSDG, ViTAF, FLIP (printed as HTER)",
-            "(FAR + FRR) / 2 at the threshold of 0, 0.0001, ..., 1 and 1.1 where |FRR - FAR| is least; of equals, we think, "
-            "the first",
+            "(FAR + FRR) / 2 at the threshold of 0, 0.0001, ..., 1 and 1.1 where |FRR - FAR| is least; of equals, we "
+            "think, the first",
             "thresholds between grid points are not tried: far off where scores crowd near 0 or 1, or leave [0, 1]",
             _grid,
         ),
