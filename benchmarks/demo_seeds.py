@@ -3,10 +3,10 @@
     python benchmarks/demo_seeds.py                                    # synth/fixed/lmn-k, seeds 0, 1, 2
     python benchmarks/demo_seeds.py --protocol synth/fixed --methods mmdg++
 
-Trainings that are complete in --out are not repeated. The interval is a percentile bootstrap of the mean AUC over the
-seeds: the test subjects are drawn anew (together for all seeds and methods), the trainings stay. The standard deviation
-over the seeds stands beside it. Of several conditions the first is taken. SYNTHETIC DATA: the numbers compare software,
-they say nothing about real faces.
+Trainings that are complete in --out are not repeated. The interval is the unit bootstrap of the mean AUC over the
+seeds: the test subjects are drawn anew (together for all seeds and methods), the trainings stay; * = unreliable, for
+fewer than 20 effective subjects. The standard deviation over the seeds stands beside it. Of several conditions the
+first is taken. SYNTHETIC DATA: the numbers compare software, they say nothing about real faces.
 """
 
 from __future__ import annotations
@@ -16,47 +16,35 @@ from pathlib import Path
 
 import numpy as np
 
-from fasbench.metrics import Scores, auc
+from fasbench import metrics
+from fasbench.metrics import Interval, auc, bootstrap, mean_replicates
+from fasbench.metrics.intervals import too_few_units
 from fasbench.plan import Request
 from fasbench.runner import run
-from fasbench.scorefile import read_scores
-
-DRAWS = 2000
+from fasbench.scorefile import ScoreFile, read_scores
 
 
-def seed_scores(method: str, protocol: str, seeds: tuple[int, ...], out: Path) -> dict[str, list[Scores]]:
-    """Test scores of every split, one a seed, under its first condition, at the epoch chosen by source validation."""
-    found: dict[str, list[Scores]] = {}
+def seed_scores(method: str, protocol: str, seeds: tuple[int, ...], out: Path) -> dict[str, list[ScoreFile]]:
+    """Scores of every split, one file a seed, under its first condition, at the epoch chosen by source validation."""
+    found: dict[str, list[ScoreFile]] = {}
     for outcome in run(Request(method, protocol, seeds=seeds, out=out)):
         for planned in outcome.plan.trainings:  # split by split, and seed by seed
             condition = planned.conditions[0]
             folder = outcome.plan.folder / "scores" / planned.split / condition / f"seed-{planned.seed}"
             name = f"{outcome.plan.protocol}/{planned.split}/{condition}"
-            found.setdefault(name, []).append(read_scores(folder / "source-val.parquet").test)
+            found.setdefault(name, []).append(read_scores(folder / "source-val.parquet"))
     return found
 
 
-def strata(scores: Scores) -> list[list[np.ndarray]]:
-    """Rows of every test unit, grouped into units with bona fide frames only, attacks only, and both."""
-    rows = [np.flatnonzero(scores.units == unit) for unit in np.unique(scores.units)]
-    kinds = [frozenset(scores.labels[r].tolist()) for r in rows]
-    return [
-        [r for r, kind in zip(rows, kinds, strict=True) if kind == wanted] for wanted in sorted(set(kinds), key=sorted)
-    ]
-
-
-def interval(scores: list[Scores]) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean AUC over the seeds, whose rows must be the same."""
-    if not all(np.array_equal(s.units, scores[0].units) for s in scores):
+def interval(runs: list[ScoreFile]) -> Interval:
+    """95 % interval of the mean AUC over the seeds, whose test rows must be the same."""
+    first = runs[0].test
+    if not all(np.array_equal(run.test.units, first.units) for run in runs):
         raise SystemExit("the score files of the seeds have different test units: were they made from the same data?")
-    rng, groups = np.random.default_rng(0), strata(scores[0])
-    means = []
-    for _ in range(DRAWS):
-        drawn = [group[unit] for group in groups for unit in rng.integers(len(group), size=len(group))]
-        rows = np.concatenate(drawn)
-        means.append(np.mean([auc(s.scores[rows], s.labels[rows]) for s in scores]))
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    drawn = [bootstrap(run.validation, run.test, ["source-eer"], levels=["frame"]) for run in runs]
+    counts = {"test": first.counts()}
+    few = too_few_units(counts, [("test", "live"), ("test", "attack")])
+    return metrics.interval(mean_replicates([one.arrays["frame", "auc"] for one in drawn]), few)
 
 
 def main() -> None:
@@ -69,12 +57,14 @@ def main() -> None:
     print("SYNTHETIC DATA. Test AUC in percent, preset tiny, epoch by source validation")
     for method in given.methods:
         for split, scores in seed_scores(method, given.protocol, tuple(given.seeds), given.out).items():
-            each = np.array([auc(s.scores, s.labels) for s in scores])
-            low, high = interval(scores)
+            each = np.array([auc(one.test.scores, one.test.labels) for one in scores])
+            found = interval(scores)
+            assert found.low is not None and found.high is not None  # an AUC is never degenerate
+            low, high, mark = found.low, found.high, "*" if found.unreliable else ""
             values = ", ".join(f"{100 * value:.1f}" for value in each)
-            print(f"{method:8} {split}  {100 * each.mean():.1f} [{100 * low:.1f}, {100 * high:.1f}]", end="  ")
+            print(f"{method:8} {split}  {100 * each.mean():.1f} [{100 * low:.1f}, {100 * high:.1f}]{mark}", end="  ")
             spread = f"{100 * each.std(ddof=1):.1f}" if len(each) > 1 else "n/a"
-            print(f"{len(np.unique(scores[0].units))} test units; seeds {values}, sd {spread}")
+            print(f"{scores[0].test.counts()['units']} test units; seeds {values}, sd {spread}")
 
 
 if __name__ == "__main__":

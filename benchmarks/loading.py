@@ -9,6 +9,9 @@ published code does: open three files, decode, resize, normalise, stack, in a to
 The files (JPEG colour and infrared, 16-bit PNG depth) are written to a temporary folder first, smooth as faces are, so
 that decoding costs what it usually costs. Everything is read from the page cache, and torch has one thread in every
 process: the other cores belong to the training. The time to prepare the store is printed separately: it is paid once.
+
+Last, how long a training waits for its data: the share of a step that is spent on reading, augmenting and normalising
+the batch, in the training loop itself (no worker processes), for the smallest network there is and for a usual one.
 """
 
 from __future__ import annotations
@@ -27,11 +30,14 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from fasbench.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
-from fasbench.data.loading import Rows, to_inputs
+from fasbench.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig, resolve
+from fasbench.data.loading import Rows, to_inputs, train_batch
 from fasbench.data.sources.folder import FolderSource
 from fasbench.data.store import Store, prepare
+from fasbench.device import make_accelerator
 from fasbench.protocol import Part
+from fasbench.registry import find_method
+from fasbench.training import make_optimizer, train_step
 
 BATCH = 32
 DEPTH_RANGE = (300, 1500)  # millimetres that become 0 and 255
@@ -74,6 +80,10 @@ def main() -> None:
         for workers in (0, 2):
             rate = measure(file_batches(FileRows(folder, options.size), workers), options.seconds)
             print(f"{f'files per item, {decoder}, {workers} DataLoader workers':44}{rate:10,.0f}{stored / rate:21.0f}x")
+        torch.set_num_threads(os.cpu_count() or 1)
+        for preset in ("tiny", "paper"):
+            step, waited = waiting(store, preset, options.seconds)
+            print(f"{f'training erm, preset {preset}':44}{step:8.2f} s a step, {waited:.1%} of it waiting for data")
 
 
 def processor() -> str:
@@ -130,6 +140,29 @@ def tensors(rows: Rows, positions: np.ndarray) -> tuple[torch.Tensor, ...]:
     """Normalised (B, 3, H, W) of rgb, depth, ir."""
     config = ModelConfig(image_size=rows.stores[0].shape[0])
     return to_inputs(rows.read(positions), config, torch.device("cpu")).images()
+
+
+def waiting(store: Store, preset: str, seconds: float) -> tuple[float, float]:
+    """Seconds of a training step of `erm` with random weights, and the share of it before the batch is there."""
+    entry = find_method("erm")
+    kind, device = entry.load(), torch.device("cpu")
+    config = resolve(kind.Config, entry.config(), preset, {}, ["model.pretrained=false"], "erm")
+    method, accelerator = kind(config.model, (store.name,)), make_accelerator("cpu", "fp32")
+    optimizer = make_optimizer(list(method.parameter_groups()), config.optim)
+    rows = Rows((Part(store.name, "train"),), {store.name: store})
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    waited, steps, start = 0.0, -1, time.perf_counter()
+    while steps < 1 or time.perf_counter() - start < seconds:
+        before = time.perf_counter()
+        positions = rng.integers(0, len(rows), config.train.batch_size)
+        batch = train_batch(rows, positions, (store.name,), config.model, (config.augment, generator), device)
+        waited += time.perf_counter() - before
+        train_step(method, batch, optimizer, accelerator)
+        steps += 1
+        if steps == 0:  # the first step builds what the others use
+            waited, start = 0.0, time.perf_counter()
+    elapsed = time.perf_counter() - start
+    return elapsed / steps, waited / elapsed
 
 
 class FileRows(Dataset[tuple[torch.Tensor, ...]]):

@@ -21,8 +21,10 @@ class ModelConfig(Strict):
     image_size: int = Field(224, ge=16, description="side of the square input, pixels")
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    ir_channels: Literal["plain", "descriptors"] = Field(
-        "plain", description="infrared three times, or [ir, hog, plgf]: see fasbench.data.descriptors"
+    ir_channels: Literal["plain", "descriptors", "clean-descriptors"] = Field(
+        "plain",
+        description="infrared three times, or [ir, hog, plgf] by the recipe `released` or `clean`: see "
+        "fasbench.data.descriptors",
     )
     fidelity: Fidelity = "intended"
 

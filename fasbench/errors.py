@@ -20,8 +20,9 @@ class ConfigError(FasbenchError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'x'?"`, or nothing when no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    spelled = {text.lower(): text for text in known}
+    close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    return f" Did you mean '{spelled[close[0]]}'?" if close else ""
 
 
 def problem_list(title: str, problems: list[str], limit: int = 1000) -> str:

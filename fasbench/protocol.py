@@ -214,7 +214,7 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
     for name, spec in protocol.datasets.items():
         if not _NAME.fullmatch(name):
             yield ("datasets", name), f"data set name '{name}': use lower-case letters, digits, '-', '_', '.'"
-        if spec.lists or (name in LICENSED and spec.csv is None):
+        if spec.list_files or (name in LICENSED and spec.csv is None):
             yield from _list_contradictions(name, spec)
         elif spec.csv is None and name not in dataset_names():
             yield (
@@ -249,8 +249,9 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
                 dataset, _, part = text.rpartition("/")
                 if dataset not in protocol.datasets:
                     yield key, f"'{text}': no data set '{dataset}' under datasets.{suggest(dataset, protocol.datasets)}"
-                elif part in SPLITS and (lists := protocol.datasets[dataset].lists) and part not in lists:
-                    yield key, f"'{text}': datasets.{dataset}.lists names no list for '{part}'"
+                elif part in SPLITS and (lists := protocol.datasets[dataset].list_files) and part not in lists:
+                    place = f"datasets.{dataset}" + (".videos" if protocol.datasets[dataset].videos else "")
+                    yield key, f"'{text}': {place}.lists names no list for '{part}'"
                 if part not in SPLITS:
                     yield key, f"'{text}': expected <data set>/<split> with split one of {', '.join(SPLITS)}"
                 if text in used:
@@ -259,9 +260,14 @@ def _contradictions(protocol: Protocol) -> Iterator[tuple[Key, str]]:
 
 
 def _list_contradictions(name: str, spec: DatasetSpec) -> Iterator[tuple[Key, str]]:
+    from fasbench.data.lists.grammar import VIDEO_GRAMMARS  # imports this module
+
     if name not in LICENSED:
         yield ("datasets", name), f"no list grammar for '{name}'.{suggest(name, LICENSED)} Known: {', '.join(LICENSED)}"
-    if not spec.lists:
+    if spec.videos and name not in VIDEO_GRAMMARS:
+        known = ", ".join(VIDEO_GRAMMARS)
+        yield ("datasets", name, "videos"), f"no grammar for video lists of '{name}'. Known: {known}"
+    if not spec.list_files:
         yield ("datasets", name), f"'{name}' is defined by its lists: say 'lists: {{test: {{file: ..., sha256: ...}}}}'"
     for split, identifiers in spec.drop.rows.items():
         key = ("datasets", name, "drop", "rows", split)

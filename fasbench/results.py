@@ -16,7 +16,7 @@ import pydantic
 import fasbench
 from fasbench.errors import ConfigError, DataError
 from fasbench.protocol import Headline
-from fasbench.resources import canonical_json, sha256, write_json
+from fasbench.resources import canonical_json, sha256, write_json_lines
 from fasbench.scorefile import ScoreMeta
 from fasbench.yamlfile import Strict, validate
 
@@ -72,6 +72,9 @@ class Result(Strict):
     fidelity: str
     tied_epochs: int = pydantic.Field(description="epochs that share the selected epoch's validation EER")
     metrics: dict[str, Any]
+    replicates: dict[str, str] = pydantic.Field(
+        {}, description="of the headline numbers: see fasbench.replicates, for intervals of means over splits and seeds"
+    )
     rows_sha256: str
     scores_sha256: str
     provenance: Provenance
@@ -91,7 +94,7 @@ class Result(Strict):
     def write(self, path: Path) -> Result:
         """Write with its content hash; returns the record as written."""
         sealed = self.model_copy(update={"content_sha256": self.content_hash()})
-        write_json(path, sealed.model_dump(mode="json"))
+        write_json_lines(path, sealed.model_dump(mode="json"))
         return sealed
 
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import fasbench
-from fasbench import metrics, training
+from fasbench import training
 from fasbench.checkpoints import Checkpoints, EpochScores
 from fasbench.data.conditions import CONDITIONS_VERSION
 from fasbench.device import describe_device, make_accelerator, peak_memory
 from fasbench.errors import ConfigError, DataError, FasbenchError, problem_list
+from fasbench.evaluation import evaluate_scores
 from fasbench.plan import Plan, Planned, Request, build_method, make_plans
+from fasbench.replicates import pack
 from fasbench.resources import sha256_file, write_atomic
 from fasbench.results import Provenance, Result, Runtime, code_version, library_versions, read_result
 from fasbench.scorefile import ScoreFile, ScoreMeta, read_scores
@@ -208,6 +210,9 @@ class Evaluation:
         test = checkpoints.scores(self.epoch, "test", rule)
         ScoreFile(self.meta, validation, test).write(self.score_path)
         scores = read_scores(self.score_path)  # the numbers are those of the file, as anybody can recompute them
+        policy = self.plan.protocol.headline.policy
+        numbers, drawn = evaluate_scores(scores.validation, scores.test, policy)
+        assert drawn is not None  # replicates are asked for
         result = Result(
             evaluation=self.meta,
             synthetic=any(self.plan.protocol.datasets[name].synthetic for name in self.planned.data_sha256()),
@@ -216,7 +221,8 @@ class Evaluation:
             sets=self.plan.sets,
             fidelity=self.plan.config.model.fidelity,
             tied_epochs=self.tied,
-            metrics=metrics.evaluate(scores.validation, scores.test),
+            metrics=numbers,
+            replicates=pack(drawn, policy),
             rows_sha256=scores.rows_sha256(),
             scores_sha256=sha256_file(self.score_path),
             provenance=self._provenance(),

@@ -1,12 +1,14 @@
 """The score file: the unit of exchange. Metrics are always computed from such a file, ours and submitted alike.
 
-Columns: id, unit, video, domain, attack, label, score, part (`validation` or `test`); key: (part, id). Parquet with the
+Columns: id, unit, video, domain, attack, label, score, part (`validation` or `test`); key: (part, id). Optional, for
+slices: attack_fine, attack_family, presented_by (person or support), race; empty where not known. Parquet with the
 metadata inside, or CSV with the metadata in `<name>.yaml` beside it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ COLUMNS = {
     "label": "labels",
     "score": "scores",
 }
+GROUPS = ("attack_fine", "attack_family", "presented_by", "race")
 PARTS = ("validation", "test")
 _META_KEY = b"fasbench"
 
@@ -73,6 +76,9 @@ class ScoreFile:
             name: np.concatenate([getattr(self.validation, field), getattr(self.test, field)])
             for name, field in COLUMNS.items()
         }
+        for name in GROUPS:
+            if name in self.validation.groups or name in self.test.groups:
+                columns[name] = np.concatenate([_group(part, name) for part in (self.validation, self.test)])
         columns["part"] = np.repeat(PARTS, [len(self.validation.scores), len(self.test.scores)])
         import pyarrow as pa
         import pyarrow.csv
@@ -89,19 +95,20 @@ class ScoreFile:
         write_atomic(path, sink.getvalue().to_pybytes())
 
 
+def _group(part: Scores, name: str) -> np.ndarray:
+    """A column of groups; empty where the part does not have it."""
+    return part.groups.get(name, np.full(len(part.scores), ""))
+
+
 def read_scores(path: Path) -> ScoreFile:
     """Read and check a score file.
 
     Raises:
         DataError: not a score file, or its columns are not sound; all problems in one list.
     """
-    table, meta = _read_table(path)
-    names = [name for name in table.column_names if name in (*COLUMNS, "part")]
-    problems = [f"column '{name}' is missing" for name in (*COLUMNS, "part") if name not in names]
-    problems += [f"column '{name}' stands more than once" for name in sorted(set(names)) if names.count(name) > 1]
-    fields = [field for field in table.schema if field.name in names and field.type.num_fields]
-    problems += [f"column '{field.name}' holds lists or structures, expected plain values" for field in fields]
-    if problems:
+    table, meta = read_table(path)
+    names = [name for name in table.column_names if name in (*COLUMNS, *GROUPS, "part")]
+    if problems := column_problems(table, (*COLUMNS, "part"), names):
         expected = ", ".join((*COLUMNS, "part"))
         raise DataError(problem_list(f"{path}: not a score file, expected the columns {expected}", problems))
     columns = {name: np.array(table.column(name).to_pylist()) for name in names}
@@ -111,7 +118,10 @@ def read_scores(path: Path) -> ScoreFile:
     for name in PARTS:
         try:
             here = part == name
-            parts.append(Scores(**{field: columns[column][here] for column, field in COLUMNS.items()}))
+            known = {field: columns[column][here] for column, field in COLUMNS.items()}
+            parts.append(
+                Scores(**known, groups={column: columns[column][here] for column in GROUPS if column in names})
+            )
         except DataError as error:
             problems.append(f"{name}: {error}")
     try:
@@ -123,17 +133,38 @@ def read_scores(path: Path) -> ScoreFile:
     return ScoreFile(checked, *parts)
 
 
-def _read_table(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The file as a pyarrow.Table, and its metadata."""
+def column_problems(table: Any, required: Sequence[str], read: Sequence[str]) -> list[str]:
+    """Columns that are missing, or that are read and stand twice or hold no plain values."""
+    names = table.column_names
+    problems = [f"column '{name}' is missing" for name in required if name not in names]
+    problems += [f"column '{name}' stands more than once" for name in sorted(set(read)) if names.count(name) > 1]
+    fields = [field for field in table.schema if field.name in read and field.type.num_fields]
+    return problems + [f"column '{field.name}' holds lists or structures, expected plain values" for field in fields]
+
+
+def read_table(path: Path, ours: bool = True) -> tuple[Any, dict[str, Any]]:
+    """The file as a pyarrow.Table, and its metadata.
+
+    Args:
+        ours: False: any system's, which may come without metadata; every column of a CSV is read as text.
+    """
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
     try:
         if path.suffix == ".csv":
-            types = {name: pa.string() for name in (*COLUMNS, "part")} | {"label": pa.int64(), "score": pa.float64()}
+            types = {name: pa.string() for name in (*COLUMNS, *GROUPS, "part")} | {
+                "label": pa.int64(),
+                "score": pa.float64(),
+            }
+            if not ours:
+                with pa.csv.open_csv(path) as found:
+                    types = dict.fromkeys(found.schema.names, pa.string())
             options = pa.csv.ConvertOptions(column_types=types, null_values=[])  # "nan" is a number here
-            return pa.csv.read_csv(path, convert_options=options), load_yaml(path.with_suffix(".yaml"))[0]
+            sidecar = path.with_suffix(".yaml")
+            meta = load_yaml(sidecar)[0] if ours or sidecar.is_file() else {}
+            return pa.csv.read_csv(path, convert_options=options), meta
         table = pa.parquet.ParquetFile(path).read()  # read_table would take folders too
         return table, json.loads((table.schema.metadata or {}).get(_META_KEY, b"{}"))
     except (OSError, ValueError, pa.ArrowException, ConfigError) as error:

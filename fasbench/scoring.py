@@ -7,6 +7,8 @@ import torch
 
 from fasbench.data.conditions import degrade
 from fasbench.data.loading import Rows, to_inputs
+from fasbench.data.record import presented_by
+from fasbench.data.taxonomy import family
 from fasbench.errors import FasbenchError
 from fasbench.method import Method
 from fasbench.metrics import Scores
@@ -60,5 +62,11 @@ def check_scores(method: Method, result: torch.Tensor, count: int) -> None:
 
 
 def as_scores(rows: Rows, scores: np.ndarray) -> Scores:
-    """Scores with the columns of their rows."""
-    return Scores(scores, rows["label"], rows["unit"], rows["video"], rows["domain"], rows["attack"], rows["id"])
+    """Scores with the columns of their rows, and the groups that slices are made of where the data set knows them."""
+    columns = {name: rows[name] for name in ("attack_fine", "race")}
+    columns["attack_family"] = np.array([family(attack) for attack in rows["attack"]], dtype=object)
+    columns["presented_by"] = presented_by(rows["domain"], rows["label"], rows["presenter"])
+    groups = {name: column for name, column in columns.items() if (column != "").any()}
+    return Scores(
+        scores, rows["label"], rows["unit"], rows["video"], rows["domain"], rows["attack"], rows["id"], groups=groups
+    )

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fasbench.metrics import POLICIES
+from fasbench.metrics import POLICIES, Interval
 from fasbench.protocol import Headline
+from fasbench.replicates import mean_interval
 from fasbench.results import Result
 
 Level = dict[str, Any]
+UNRELIABLE = "†"
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Column:
     header: str
     meaning: str
     value: Callable[[Level], float | None]
+    replicates: str | None = None  # under which a result keeps them; None: the table shows no interval
 
 
 def _policy(policy: str, metric: str) -> Callable[[Level], float | None]:
@@ -29,10 +32,10 @@ def columns(headline: Headline) -> tuple[Column, ...]:
     """What the table shows, with the protocol's own threshold policy in front."""
     policy = headline.policy
     return (
-        Column("HTER", f"(APCER + BPCER) / 2 on test at the {policy} threshold", _policy(policy, "hter")),
+        Column("HTER", f"(APCER + BPCER) / 2 on test at the {policy} threshold", _policy(policy, "hter"), "hter"),
         Column("APCER", "attacks accepted at that threshold, all types pooled", _policy(policy, "apcer")),
         Column("BPCER", "bona fide rejected at that threshold", _policy(policy, "bpcer")),
-        Column("AUC", "area under the test ROC", lambda level: level["auc"]),
+        Column("AUC", "area under the test ROC", lambda level: level["auc"], "auc"),
         Column("TPR@1%", "largest TPR with FPR <= 1 % on the test ROC", lambda lv: lv["tpr_at_fpr"]["1%"]["value"]),
         Column("HTER@.5", "HTER at the constant threshold 0.5", _policy("fixed@0.5", "hter")),
         Column("EER*", "HTER at the test set's own EER threshold: oracle, never ranked", _policy("test-eer", "hter")),
@@ -46,6 +49,7 @@ class Row:
     split: str
     condition: str
     cells: tuple[tuple[float, float | None] | None, ...]
+    intervals: tuple[Interval | None, ...] = ()  # of the cells, as shares of 1
     live: int | None = None
     attack: int | None = None
     epochs: str = ""
@@ -64,7 +68,8 @@ def table(results: list[Result], selection: str, level: str) -> list[Row]:
         of_condition = {s: members for (s, c), members in groups.items() if c == condition}
         if len(of_condition) > 1:
             cells = tuple(_mean_cell(of_condition, column, level) for column in shown)
-            means.append(Row(f"mean of {len(of_condition)}", condition, cells))
+            intervals = tuple(_interval(_same_seeds(of_condition), column, level) for column in shown)
+            means.append(Row(f"mean of {len(of_condition)}", condition, cells, intervals))
     return rows + means
 
 
@@ -73,7 +78,8 @@ def _row(split: str, condition: str, members: list[Result], level: str, shown: t
     counts = levels[0]["counts"]
     epochs = ", ".join(str(member.evaluation.epoch) for member in members)
     cells = tuple(_cell([column.value(values) for values in levels]) for column in shown)
-    return Row(split, condition, cells, counts["live"], counts["attack"], epochs)
+    intervals = tuple(_interval([members], column, level) for column in shown)
+    return Row(split, condition, cells, intervals, counts["live"], counts["attack"], epochs)
 
 
 def _cell(values: list[float | None]) -> tuple[float, float | None] | None:
@@ -82,6 +88,31 @@ def _cell(values: list[float | None]) -> tuple[float, float | None] | None:
     if len(known) < len(values):
         return None
     return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None
+
+
+def _interval(splits: list[list[Result]], column: Column, level: str) -> Interval | None:
+    """The bootstrap interval of the mean over splits of the mean over seeds; seeds and trainings stay as they are."""
+    if column.replicates is None or not all(splits):
+        return None
+    name = f"{level}/{column.replicates}"
+    reasons = [_unreliable(result, column.replicates, level) for members in splits for result in members]
+    reason = next((text for text in reasons if text), None)
+    return mean_interval([[result.replicates for result in members] for members in splits], name, reason)
+
+
+def _unreliable(result: Result, metric: str, level: str) -> str | None:
+    """Why a result's interval is unreliable; None if it is not, or if there is none."""
+    if not result.replicates:
+        return None
+    block = result.metrics["levels"][level]
+    intervals = (block if metric == "auc" else block["policies"][result.headline.policy])["intervals"]
+    return intervals[metric]["unreliable"] if metric in intervals else None
+
+
+def _same_seeds(splits: dict[str, list[Result]]) -> list[list[Result]]:
+    """The results of the seeds that every split has."""
+    seeds = set.intersection(*({member.evaluation.seed for member in members} for members in splits.values()))
+    return [[member for member in members if member.evaluation.seed in seeds] for members in splits.values()]
 
 
 def _mean_cell(splits: dict[str, list[Result]], column: Column, level: str) -> tuple[float, float | None] | None:
@@ -97,17 +128,22 @@ def _mean_cell(splits: dict[str, list[Result]], column: Column, level: str) -> t
     return _cell(means) if means else None
 
 
-def cell_text(cell: tuple[float, float | None] | None) -> str:
+def cell_text(cell: tuple[float, float | None] | None, around: Interval | None = None) -> str:
     if cell is None:
         return "n/a"
     mean, deviation = cell
-    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+    text = f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+    if around is None or around.low is None or around.high is None:
+        return text
+    return f"{text} [{100 * around.low:.2f}, {100 * around.high:.2f}]{UNRELIABLE if around.unreliable else ''}"
 
 
-def row_texts(row: Row) -> list[str]:
+def row_texts(row: Row, intervals: bool = False) -> list[str]:
     """A row as it is printed, in the order of `headers`."""
     counts = f"{row.live}/{row.attack}" if row.live is not None else ""
-    return [row.split, row.condition, *(cell_text(cell) for cell in row.cells), counts, row.epochs]
+    around = row.intervals if intervals and row.intervals else (None,) * len(row.cells)
+    cells = [cell_text(cell, its_interval) for cell, its_interval in zip(row.cells, around, strict=True)]
+    return [row.split, row.condition, *cells, counts, row.epochs]
 
 
 def headers(results: list[Result]) -> list[str]:
@@ -135,7 +171,7 @@ def legend(results: list[Result], levels: tuple[str, ...]) -> list[str]:
     seeds = sorted({result.evaluation.seed for result in results})
     spread = ", mean ± standard deviation over them" if len(seeds) > 1 else ""
     changed = f" with {', '.join(first.sets)}" if first.sets else ""
-    tied = max(result.tied_epochs for result in results if result.evaluation.selection != "oracle")
+    tied = max((result.tied_epochs for result in results if result.evaluation.selection != "oracle"), default=1)
     lines = [
         f"All numbers in percent. Seeds: {', '.join(map(str, seeds))}{spread}. Preset {first.preset}{changed}, "
         f"metrics version {first.metrics['metrics_version']}.",
@@ -206,11 +242,36 @@ def markdown(results: list[Result], left_out: int = 0) -> str:
         blocks.append(f"{left_out} result(s) in this folder are left out: edited, or from another source or version.")
     for selection in dict.fromkeys(result.evaluation.selection for result in results):
         for level in ("frame", "video"):
-            rows = [headers(results), *(row_texts(row) for row in table(results, selection, level))]
+            rows = [headers(results), *(row_texts(row, True) for row in table(results, selection, level))]
             blocks += [f"## Selection {selection_text(selection)}, {level} level", _markdown(rows)]
     blocks += ["## Operating points and attack types, frame level", _markdown(_points(results))]
-    blocks += ["## Legend", "\n".join(f"- {line}" for line in legend(results, ("frame", "video")))]
+    blocks += [
+        "## Legend",
+        "\n".join(f"- {line}" for line in legend(results, ("frame", "video")) + _about_intervals(results)),
+    ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _about_intervals(results: list[Result]) -> list[str]:
+    """What the intervals are, and where not to trust them."""
+    if not any(result.replicates for result in results):
+        return []
+    count = next(result.metrics["bootstrap"]["replicates"] for result in results if result.replicates)
+    lines = [
+        f"[low, high]: 95 % percentile bootstrap, {count:,} replicates: the test's persons (or instruments) are drawn "
+        "anew, and validation's, with the threshold estimated again each time. The trainings and their seeds stay: the "
+        "interval says nothing of other trainings. Means over splits and seeds are taken draw by draw."
+    ]
+    places: dict[str, dict[str, None]] = {}
+    for result in results:
+        for level in ("frame", "video"):
+            for metric in ("hter", "auc"):
+                if reason := _unreliable(result, metric, level):
+                    places.setdefault(reason, {})[f"{result.evaluation.split} {level} {metric.upper()}"] = None
+    if places:
+        lines.append(f"{UNRELIABLE} unreliable, likely too narrow (a mean with such a part is marked too):")
+        lines += [f"{UNRELIABLE} {', '.join(where)}: {reason}." for reason, where in places.items()]
+    return lines
 
 
 def _points(results: list[Result]) -> list[list[str]]:

@@ -54,12 +54,19 @@ def fasbench(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         (
             ["data", "prepare", "synth-k", "--from", "."],
             2,
-            "--from goes with one licensed data set: cefa, padisi, surf",
+            "unknown licensed data set 'synth-k'",
         ),
+        (["data", "prepare", "synth-k", "--crop", "none"], 2, "--crop: for licensed data, with --from FOLDER only"),
         (["data", "prepare", "wmca", "--from", "."], 3, ".: wmca was not found there. Expected one of"),
         (["data", "prepare", "mmdg/limited"], 3, "mmdg/limited@1 cannot be run here"),
-        (["data", "lists", "--from", ".", "--check"], 3, ".: not the 12 lists of the protocols"),
+        (["data", "lists", "--from", ".", "--check"], 3, ".: not the 18 lists of the protocols"),
         (["data", "lists", "--from", ".", "--ground-truth", "x.csv"], 3, "no MMDG-Benchmark/C-test.txt, MMDG-"),
+        (["verify", "nowhere"], 2, "nowhere: no such folder. Name a run: runs/<protocol>/<run>"),
+        (["compare", "nowhere"], 2, "a comparison needs at least two runs"),
+        (["compare", "nowhere", "elsewhere"], 2, "nowhere: no such folder"),
+        (["evaluate", "nowhere.csv", "-p", "synth/fixed/lmn-k/full"], 3, "nowhere.csv: not a CSV score file"),
+        (["evaluate", "x.csv", "-p", "synth/fixed", "--policy", "eer"], 2, "no threshold policy 'eer'. Did you mean"),
+        (["evaluate", "x.csv", "-p", "synth/fixd"], 2, "unknown protocol 'synth/fixd'. Did you mean 'synth/fixed'?"),
         (["show", "protocol", "mmdg/fixd"], 2, "unknown protocol 'mmdg/fixd'. Did you mean 'mmdg/fixed'?"),
     ],
 )
@@ -84,7 +91,15 @@ def test_help_and_listing_do_not_import_torch():
         "from typer.testing import CliRunner; r = CliRunner().invoke(cli.app, sys.argv[1:]); "
         "assert r.exit_code == 0, r.output; assert 'torch' not in sys.modules and 'datasets' not in sys.modules"
     )
-    without_torch = ["--help", "list protocols", "list methods", "list attacks", "run --help", "show protocol mmdg"]
+    without_torch = [
+        "--help",
+        "list protocols",
+        "list methods",
+        "list attacks",
+        "run --help",
+        "compare --help",
+        "show protocol mmdg",
+    ]
     for arguments in (command.split() for command in without_torch):
         subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=60)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wmca_tree
+from made_up import SPLITS
 from made_up import write as write_made_up
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,6 +21,7 @@ from fasbench.data.catalog import listed_sources, make_source
 from fasbench.data.info import describe_dataset
 from fasbench.data.licensed import LICENSED
 from fasbench.data.preview import choose, previews
+from fasbench.data.record import MODALITIES
 from fasbench.data.spec import DatasetSpec
 from fasbench.data.store import Store, prepare
 from fasbench.data.verify import verify_target
@@ -99,8 +101,8 @@ def test_rows_that_were_skipped_are_named_with_the_reason_and_what_to_do(mine):
     first = ", ".join(row.id for row in rows[:3])
     assert f"  wmca/train: 8 rows expected, 3 found, first 3 missing: {first}\n" in text
     assert f"  5 rows were skipped when {store.path.name} was prepared, for: {rows[0].id}: depth " in text
-    assert f"Complete your copy of wmca, move {store.path.name} out of {store.path.parent}, then: fasbench" in text
-    assert f"{OPTIONS}. Or keep it: results on it are partial and never ranked" in text
+    assert "Complete your copy of wmca, then: fasbench" in text
+    assert f"{OPTIONS} --protocol {protocol}. Or keep it as it is: results on it are partial and never ranked" in text
     assert "w-k" not in text  # the split would only repeat it
     _, text = fasbench("data", "status")
     assert f"{store.path.name}: 12 rows, 32 x 32 px, layout image-tree, crop none, 5 rows skipped, 0 MB" in text
@@ -132,7 +134,7 @@ def test_rows_that_are_not_those_of_the_lists(mine, change, text):
     prepare_wmca(protocol, rows, change)
     code, output = fasbench("data", "verify", "wmca")
     assert code == 3 and re.search(text, output), output
-    assert f"  fasbench data prepare wmca {OPTIONS} --overwrite\n" in output
+    assert f"  fasbench data prepare wmca {OPTIONS} --protocol {protocol} --overwrite\n" in output
 
 
 def test_counts_that_a_protocol_expects_otherwise(mine):
@@ -168,7 +170,7 @@ def test_damage(mine):
     assert fasbench("data", "verify", "wmca")[0] == 0  # told by the pixels only
     code, text = fasbench("data", "verify", "wmca", "--deep")
     assert code == 3 and f"{store.path.name} is damaged: row 3 ({rows[3].id}): the pixels are not those that" in text
-    assert "--image-size 32 --overwrite" in text
+    assert f"--image-size 32 --protocol {protocol} --overwrite" in text
     shard.write_bytes(content[:-8])
     code, text = fasbench("data", "verify", str(protocol))
     assert (
@@ -186,7 +188,7 @@ def test_a_licensed_data_set_that_is_not_prepared_or_prepared_twice(mine):
     for target in ("wmca", str(protocol)):
         code, text = fasbench("data", "verify", target)
         assert code == 3 and "wmca: NOT as it should be\n  not prepared. WMCA is licensed: accept" in text
-        assert text.endswith("What to do:\n  fasbench data prepare wmca --from FOLDER\n")
+        assert text.endswith(f"What to do:\n  fasbench data prepare wmca --from FOLDER --protocol {protocol}\n")
     (protocol.parent / "lists" / "train.txt").unlink()
     assert "What to do:\n  fasbench data lists\n  fasbench data prepare wmca" in fasbench("data", "verify", "wmca")[1]
     first, second = sorted(prepare_named(protocol, rows, size) for size in (32, 48))
@@ -314,7 +316,10 @@ def test_previews_of_licensed_data_lie_with_the_stores_and_nowhere_else(mine, tm
     code, text = fasbench("data", "preview", "wmca")
     sheet = tmp_path / "stores" / "previews" / f"{store.path.name}.png"
     assert code == 0 and text == f"{sheet}\n"
-    assert files(tmp_path) - before == {sheet, sheet.parent / ".gitignore"}
+    assert files(tmp_path) - before == {sheet, sheet.with_suffix(".csv"), sheet.parent / ".gitignore"}
+    named = [line.split(",") for line in sheet.with_suffix(".csv").read_text().splitlines()]
+    assert named[0] == ["attack", "split", "column", "attack_fine", "id"]
+    assert named[1][:3] == ["live", "train", "1"] and named[1][4] in store.column("id")
     assert (sheet.parent / ".gitignore").read_text() == "*\n"  # even where the data root lies in a repository
     for target in ("wmca", str(protocol)):
         with pytest.raises(ConfigError, match=r"--out: wmca is licensed, its previews are written to .*previews only"):
@@ -333,14 +338,17 @@ def test_a_sheet_shows_every_class_and_split_and_the_licence(mine, monkeypatch):
     monkeypatch.setattr(preview.ImageDraw.ImageDraw, "text", lambda self, place, text, **_: drawn.append(text))
     sheet = preview.contact_sheet(store)
     assert LICENSED["wmca"].notice() in " ".join(drawn) and " ".join(drawn).count("licensed images, for you alone") == 2
-    bands = ["live\ntrain", "live\nvalidation", "live\ntest", "replay\ntrain", "replay\nvalidation", "replay\ntest"]
-    assert [text for text in drawn if "\n" in text] == bands
+    bands = [text.split("\n") for text in drawn if "\n" in text]
+    assert [tuple(band[:2]) for band in bands] == [(a, s) for a in ("live", "replay") for s in SPLITS]
+    assert {tuple(band[:2]): band[2] for band in bands}["live", "train"] == "4 rows"
+    assert drawn.count("ir") == preview.COLUMNS
     row = int(choose(store, "live", "train")[0])
     image, shown = store.record(row), np.asarray(sheet)
-    top = preview.LINE * sum("\n" not in text for text in drawn) // 2
-    left = preview.LABEL_WIDTH
+    notices = sum("\n" not in text and text not in MODALITIES for text in drawn) // 2
+    top, left = preview.LINE * (notices + 1), preview.LABEL_WIDTH
+    infrared = left + 2 * (32 + preview.SEAM)
     np.testing.assert_array_equal(shown[top : top + 32, left : left + 32], image.rgb)
-    np.testing.assert_array_equal(shown[top : top + 32, left + 64 : left + 96, 1], image.ir)
+    np.testing.assert_array_equal(shown[top : top + 32, infrared : infrared + 32, 1], image.ir)
 
 
 def test_samples_are_of_as_many_persons_or_instruments_as_there_are(mine):
@@ -372,7 +380,7 @@ def test_previews_of_embedded_data_go_anywhere(tmp_path, monkeypatch):
     (path,) = previews("synth-k", tmp_path / "out")
     assert path == tmp_path / "out" / f"{store.path.name}.png" and not (tmp_path / "stores" / "previews").exists()
     with Image.open(path) as sheet:
-        assert sheet.width == preview.LABEL_WIDTH + preview.COLUMNS * (3 * 64 + preview.GAP)
+        assert sheet.width == preview.LABEL_WIDTH + preview.COLUMNS * (3 * 64 + 2 * preview.SEAM + preview.GAP)
 
 
 def test_previews_need_something_prepared(mine):

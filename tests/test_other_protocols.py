@@ -21,7 +21,7 @@ from quick_runs import request
 from fasbench.data.catalog import listed_sources
 from fasbench.data.lists import ListRow, protocol_rows
 from fasbench.data.lists.facts import describe
-from fasbench.data.lists.folder import bundled_lists, check_lists
+from fasbench.data.lists.folder import bundled_lists, check_lists, needed_lists
 from fasbench.data.lists.rows import choose_rows
 from fasbench.data.store import prepare
 from fasbench.protocol import Condition, Part, Protocol, Role, load_protocol
@@ -169,7 +169,9 @@ def test_every_count_and_hash_is_that_of_the_lists(name):
 
 @needs_lists
 def test_no_family_needs_a_list_that_mmdg_does_not():
-    assert len(bundled_lists()) == 12
+    families = [load(name) for name in (*NAMES, "mmdg/fixed")]
+    assert needed_lists(families) == needed_lists([load("mmdg/fixed")])
+    assert len(bundled_lists()) == 12 + 6  # and those of cefa/*
     check_lists(LISTS, bundled_lists())
 
 

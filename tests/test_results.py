@@ -146,7 +146,7 @@ def test_a_missing_record_is_named(tmp_path):
 
 @pytest.mark.parametrize("spelling", ["NaN", "Infinity", "1e999"])
 def test_numbers_json_cannot_hold_are_refused(record, spelling):
-    record.write_text(re.sub(r'"auc": [^,]+', f'"auc": {spelling}', record.read_text()))
+    record.write_text(re.sub(r'"auc":[^,]+', f'"auc":{spelling}', record.read_text()))
     with pytest.raises(DataError):
         read_result(record)
 

@@ -192,7 +192,7 @@ def test_never_keeps_what_is_sound_and_refuses_to_replace_the_rest(one_split):
     run(never, log)
     assert log.trained == [] and len(log.kept) == 6
     edited = outcome.plan.folder / "results/lm-k/full/seed-0/last.json"
-    edited.write_text(edited.read_text().replace('"seed": 0', '"seed": 1'))
+    edited.write_text(edited.read_text().replace('"seed":0', '"seed":1'))
     before = edited.read_bytes()
     with pytest.raises(FasbenchError, match=r"never: these results would be replaced(.|\n)*full/seed-0/last\.json"):
         run(never)

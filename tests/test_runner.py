@@ -16,6 +16,7 @@ from fasbench import metrics, training
 from fasbench.errors import ConfigError, DataError, FasbenchError
 from fasbench.metrics import evaluate
 from fasbench.plan import make_plans
+from fasbench.replicates import unpack
 from fasbench.resources import sha256_file
 from fasbench.results import read_result
 from fasbench.runner import Reporter, run
@@ -50,6 +51,9 @@ def test_the_result_is_what_the_metrics_say_of_the_stored_scores(tiny):
     scores = read_scores(path)
     assert result.scores_sha256 == sha256_file(path)
     assert result.metrics == json.loads(json.dumps(evaluate(scores.validation, scores.test)))
+    drawn = metrics.bootstrap(scores.validation, scores.test)
+    np.testing.assert_allclose(unpack(result.replicates, "frame/auc"), drawn.arrays["frame", "auc"], atol=1e-5)
+    assert "attack_fine" in scores.test.groups and "attack_fine" in result.metrics["levels"]["frame"]["slices"]
     assert result.rows_sha256 == scores.rows_sha256()
     assert scores.meta.epoch == result.evaluation.epoch
     assert set(scores.validation.domains) == {"synth-l", "synth-m"} and set(scores.test.domains) == {"synth-k"}

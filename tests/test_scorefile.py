@@ -88,6 +88,25 @@ def test_what_goes_in_comes_out(tmp_path, kind):
 
 
 @KINDS
+def test_columns_to_slice_by_are_kept(tmp_path, kind):
+    validation = replace(FILE.validation, groups={"race": ["A", "A", ""]})
+    test = replace(FILE.test, groups={"attack_fine": np.array(["", "a4"])})
+    path = tmp_path / f"s.{kind}"
+    ScoreFile(META, validation, test).write(path)
+    found = read_scores(path)
+    assert {name: column.tolist() for name, column in found.validation.groups.items()} == {
+        "attack_fine": ["", "", ""],
+        "race": ["A", "A", ""],
+    }
+    assert {name: column.tolist() for name, column in found.test.groups.items()} == {
+        "attack_fine": ["", "a4"],
+        "race": ["", ""],
+    }
+    FILE.write(tmp_path / f"plain.{kind}")
+    assert read_scores(tmp_path / f"plain.{kind}").test.groups == {}
+
+
+@KINDS
 def test_writing_twice_gives_the_same_bytes(tmp_path, kind):
     for name in ("a", "b"):
         FILE.write(tmp_path / f"{name}.{kind}")

@@ -10,6 +10,7 @@ from fasbench.config import ModelConfig
 from fasbench.data.loading import COLUMNS, Rows
 from fasbench.data.sample import Inputs
 from fasbench.data.store import Images
+from fasbench.data.taxonomy import family
 from fasbench.errors import FasbenchError
 from fasbench.method import Method
 from fasbench.protocol import Condition, Part
@@ -206,3 +207,24 @@ def test_scores_are_joined_with_the_columns_of_their_rows(rows):
     assert set(names.values()) < set(COLUMNS)
     for name, column in names.items():
         np.testing.assert_array_equal(getattr(scores, name), rows[column])
+    assert list(scores.groups) == ["attack_fine", "race", "attack_family"]
+    for name in ("attack_fine", "race"):
+        np.testing.assert_array_equal(scores.groups[name], rows[name])
+    assert scores.groups["attack_family"].tolist() == [family(attack) for attack in rows["attack"]]
+
+
+def test_who_presents_is_told_without_a_name(rows):
+    attacks = np.flatnonzero(rows["label"] == 0)
+    rows.columns["domain"] = np.full(ROWS, "wmca", dtype=object)
+    rows.columns["presenter"] = np.full(ROWS, "wmca/903", dtype=object)
+    rows.columns["presenter"][attacks[0]] = ""
+    found = as_scores(rows, np.linspace(0, 1, ROWS)).groups["presented_by"]
+    assert found[attacks[0]] == "support" and set(found[attacks[1:]]) == {"person"}
+    assert set(found[rows["label"] == 1]) == {""}
+    rows.columns["domain"][:] = "surf"  # nobody says who presents there
+    assert "presented_by" not in as_scores(rows, np.linspace(0, 1, ROWS)).groups
+
+
+def test_a_group_that_no_row_has_is_left_out(rows):
+    rows.columns["race"] = np.full(ROWS, "", dtype=object)
+    assert list(as_scores(rows, np.linspace(0, 1, ROWS)).groups) == ["attack_fine", "attack_family"]

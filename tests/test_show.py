@@ -129,8 +129,8 @@ def test_without_the_lists_the_expected_counts_are_shown_and_how_to_get_them(pro
     ]
     assert facts["shared"] == [] and facts["rows_sha256"] == {"w-k": {}}
     assert facts["notes"] == [
-        "The lists are not at hand (2 missing, e.g. Bench/W-train.txt): the counts are those the protocol expects. "
-        "Get them by 'fasbench data lists'"
+        "The lists are not at hand (2 missing: Bench/W-train.txt, Bench/W-validation.txt): the counts are those the "
+        "protocol expects. Get them by 'fasbench data lists'"
     ]
 
 

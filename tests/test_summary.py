@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fasbench import summary
+from fasbench.metrics import Bootstrap
 from fasbench.protocol import Headline
+from fasbench.replicates import pack
 from fasbench.results import Result
 from fasbench.scorefile import ScoreMeta
 
@@ -18,7 +21,7 @@ def result(split: str, seed: int, hter: float, condition: str = "full", tpr: flo
         "counts": {"live": 10, "attack": 40},
         "auc": 1 - hter,
         "tpr_at_fpr": {"1%": {"value": tpr, "coarse": True, "reason": None if tpr else "40 attacks, 100 needed"}},
-        "policies": dict.fromkeys(("source-eer", "source-bpcer@1%", "fixed@0.5", "test-eer"), rates),
+        "policies": {name: dict(rates) for name in ("source-eer", "source-bpcer@1%", "fixed@0.5", "test-eer")},
         "validation": {"eer": 0.125},
         "warnings": [],
     }
@@ -32,7 +35,8 @@ def result(split: str, seed: int, hter: float, condition: str = "full", tpr: flo
         selection="last",
         epoch=3,
     )
-    values = {"evaluation": meta, "metrics": {"metrics_version": 1, "levels": {"frame": level, "video": level}}}
+    levels = {"metrics_version": 2, "bootstrap": {"replicates": 3}, "levels": {"frame": level, "video": level}}
+    values = {"evaluation": meta, "metrics": levels}
     defaults = {"synthetic": True, "preset": "tiny", "fidelity": "intended", "tied_epochs": 1, "headline": Headline()}
     return Result.model_construct(**values, **(defaults | fields))
 
@@ -68,6 +72,54 @@ def test_what_cannot_be_measured_is_na_with_the_reason_and_spoils_the_mean():
     results = [result("a", 0, 0.1, tpr=None), result("b", 0, 0.3)]
     assert [row[6] for row in texts(results)] == ["n/a", "50.00", "n/a"]
     assert "n/a: TPR@1%, frame level, a: 40 attacks, 100 needed." in summary.legend(results, ("frame",))
+
+
+def with_replicates(split: str, seed: int, values: list[float], unreliable: str | None = None, **fields) -> Result:
+    """A result whose replicates of HTER are given, on both levels; those of AUC are 1 minus them."""
+    hter = np.array(values)
+    arrays = {("policies", "source-eer", "hter"): hter, ("auc",): 1 - hter}
+    drawn = Bootstrap(len(values), {(lv, *path): v for lv in ("frame", "video") for path, v in arrays.items()})
+    made = result(split, seed, hter.mean(), replicates=pack(drawn, "source-eer"), **fields)
+    for level in made.metrics["levels"].values():
+        level["intervals"] = {"auc": {"unreliable": None}}
+        level["policies"]["source-eer"]["intervals"] = {"hter": {"unreliable": unreliable}}
+    return made
+
+
+def test_the_report_shows_intervals_of_hter_and_auc():
+    # Replicates 10, 20, 30 %: percentiles 2.5 and 97.5 lie 5 % of a step inside the ends.
+    report = summary.markdown([with_replicates("a", 0, [0.1, 0.2, 0.3])])
+    assert "| a | full | 20.00 [10.50, 29.50] | 20.00 | 20.00 | 80.00 [70.50, 89.50] |" in report
+    assert "95 % percentile bootstrap, 3 replicates" in report and "†" not in report
+    assert "[" not in texts([with_replicates("a", 0, [0.1, 0.2, 0.3])])[0][2]  # not in the terminal's table
+
+
+def test_the_interval_of_a_mean_is_that_of_the_means_of_each_draw():
+    # Seeds of a: means 0.2, 0.2, 0.2. With b, draw by draw: (0.2 + 0.1) / 2, (0.2 + 0.2) / 2, (0.2 + 0.3) / 2.
+    results = [
+        with_replicates("a", 0, [0.1, 0.2, 0.3]),
+        with_replicates("a", 1, [0.3, 0.2, 0.1]),
+        with_replicates("b", 0, [0.1, 0.2, 0.3]),
+        with_replicates("b", 1, [0.1, 0.2, 0.3]),
+    ]
+    first, _, mean = summary.table(results, "last", "frame")
+    assert (first.intervals[0].low, first.intervals[0].high) == pytest.approx((0.2, 0.2))
+    assert (mean.intervals[0].low, mean.intervals[0].high) == pytest.approx((0.1525, 0.2475))
+    # Seed 2 of b has no partner: the mean is of the other two.
+    more = [*results, with_replicates("b", 2, [0.9, 0.9, 0.9])]
+    assert summary.table(more, "last", "frame")[-1].intervals[0] == mean.intervals[0]
+    # One result without replicates: no interval of the mean.
+    assert summary.table([*results[:3], result("b", 1, 0.2)], "last", "frame")[-1].intervals[0] is None
+
+
+def test_unreliable_intervals_are_marked_with_the_reason():
+    few = with_replicates("a", 0, [0.1, 0.2, 0.3], unreliable="fewer than 20 effective units: test live 8.0")
+    report = summary.markdown([few, with_replicates("b", 0, [0.1, 0.2, 0.3])])
+    assert "20.00 [10.50, 29.50]† |" in report
+    marked = [line for line in report.splitlines() if line.startswith("| mean of 2")]
+    assert all("]† |" in line for line in marked)
+    assert "- † a frame HTER, a video HTER: fewer than 20 effective units: test live 8.0." in report
+    assert "| b | full | 20.00 [10.50, 29.50] |" in report
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,20 @@ def _main(
 
 
 def _register() -> None:
-    from fasbench.cli import audit, check, data, listing, new_method, predict, run, show  # noqa: F401 - each adds verbs
+    from fasbench.cli import (  # noqa: F401 - each adds its verbs to `app`
+        audit,
+        check,
+        compare,
+        data,
+        evaluate,
+        listing,
+        new_method,
+        predict,
+        report,
+        run,
+        show,
+        verify,
+    )
 
 
 def main() -> None:

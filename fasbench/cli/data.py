@@ -24,10 +24,12 @@ def prepare_command(
     image_size: int | None = typer.Option(
         None, help="CSV and licensed data: resize every image to this square, in pixels; licensed data: 224 by default."
     ),
-    ranges: list[str] = typer.Option([], "--range", help="CSV: raw range of 16-bit images, e.g. depth=300:1500."),
+    ranges: list[str] = typer.Option(
+        [], "--range", help="CSV and licensed data: raw range of 16-bit images, e.g. depth=300:1500."
+    ),
     root: Path | None = typer.Option(None, "--from", help="Licensed data: the folder that holds your copy."),
     protocol: str | None = typer.Option(
-        None, help="Licensed data: the protocol whose lists are read; default: every bundled one."
+        None, help="Licensed data: the protocol whose lists are read; default: every bundled one that lists frames."
     ),
     layout: str | None = typer.Option(None, help="Licensed data: which variant, where the folder holds several."),
     crop: str | None = typer.Option(None, help="Licensed data: own-box, rgb-box or none; default: the literature's."),
@@ -46,13 +48,21 @@ def prepare_command(
     from fasbench.data.licensed import LICENSED
     from fasbench.data.store import prepare
     from fasbench.errors import ConfigError
+    from fasbench.registry import unknown
     from fasbench.resources import data_root
 
     console = Console()
+    licensed_only = {"--protocol": protocol, "--layout": layout, "--crop": crop}
+    licensed_only["--on-missing"] = on_missing if on_missing != "error" else None
+    unused = [option for option, value in licensed_only.items() if value and root is None]
+    if unused:
+        raise ConfigError(f"{', '.join(unused)}: for licensed data, with --from FOLDER only")
     if root is not None:
-        if len(targets) != 1 or targets[0] not in LICENSED:
-            raise ConfigError(f"--from goes with one licensed data set: {', '.join(LICENSED)}")
-        sources = listed_sources(targets[0], root, layout, image_size or 224, crop, on_missing, protocol)
+        if len(targets) != 1:
+            raise ConfigError(f"--from goes with one licensed data set, not with {len(targets)}: {' '.join(targets)}")
+        if targets[0] not in LICENSED:
+            raise unknown("licensed data set", targets[0], LICENSED, "fasbench data status")
+        sources = listed_sources(targets[0], root, layout, image_size or 224, crop, on_missing, protocol, ranges)
     else:
         sources = find_sources(targets, size=size, image_size=image_size, ranges=ranges)
     with ProgressReporter(Console(stderr=True)) as reporter:
@@ -63,7 +73,12 @@ def prepare_command(
             size = f"{store.shape[0]} x {store.shape[1]} px"
             console.print(f"{store.name}: {len(store):,} rows ({splits}), {size}", highlight=False)
             if skipped := store.manifest["skipped"]["rows"]:
-                console.print(f"  {skipped:,} rows were skipped, e.g. {store.manifest['skipped']['first'][0]}")
+                first = store.manifest["skipped"]["first"][0]
+                console.print(f"  {skipped:,} rows were skipped, e.g. {first}", markup=False, soft_wrap=True)
+            # .get: stores of earlier versions did not count them
+            if empty := store.manifest.get("empty_depth", {}).get("rows", 0):
+                first = store.manifest["empty_depth"]["first"][0]
+                console.print(f"  {empty:,} rows have an empty depth image, e.g. {first}", markup=False, soft_wrap=True)
             console.print(f"  {store.path}", highlight=False, soft_wrap=True)
 
 
@@ -85,12 +100,15 @@ def lists_command(
     from fasbench.resources import lists_root
 
     needed, target = lists.bundled_lists(), lists_root()
+    there = lists.lists_at(source or target, needed) if source or check else needed
     if check:
-        lists.check_lists(source or target, needed)
-        typer.echo(f"{len(needed)} lists, all as the protocols name them: {source or target}")
+        lists.check_lists(source or target, there)
+        typer.echo(f"{len(there)} lists, all as the protocols name them: {source or target}")
     else:
-        new = lists.copy_lists(source, target, needed) if source else lists.download_lists(target, needed)
-        typer.echo(f"{len(needed)} lists, {new} of them new: {target}")
+        new = lists.copy_lists(source, target, there) if source else lists.download_lists(target, there)
+        typer.echo(f"{len(there)} lists, {new} of them new: {target}")
+    for repository in dict.fromkeys(str(one.source) for one in needed if one not in there):
+        typer.echo(f"Not there: any list of {repository}")
     if ground_truth:
         samples = len(read_ground_truth(ground_truth)) if check else lists.copy_ground_truth(ground_truth, target)
         typer.echo(f"PADISI-Face's ground truth: {samples:,} samples")

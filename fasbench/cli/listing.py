@@ -48,10 +48,11 @@ def list_protocols() -> None:
     for path in protocols().values():
         protocol = load_protocol(path)
         missing = lacking(protocol)
-        conditions = ", ".join(protocol.conditions) if len(protocol.conditions) <= 6 else str(len(protocol.conditions))
-        runs = f"no: {missing}" if missing else "yes"
-        rows.append([str(protocol), protocol.title, ", ".join(protocol.splits), conditions, runs])
+        counts = [str(len(protocol.splits)), str(len(protocol.conditions))]
+        rows.append([str(protocol), protocol.title, *counts, f"no: {missing}" if missing else "yes"])
     _print(["protocol", "title", "splits", "conditions", "runs here"], rows)
+    if any(row[-1] != "yes" for row in rows):
+        typer.echo("no: the data sets to prepare first. fasbench data info NAME says how")
 
 
 @listing.command("datasets")

@@ -81,6 +81,8 @@ def print_facts(facts: Facts, console: Console) -> None:
     def table(headers: list[str], rows: list[list[str]]) -> None:
         print_table(console, headers, rows)
 
+    from fasbench.data.spec import PartCounts
+
     headline = facts.headline
     console.print(f"{facts.protocol}  {facts.title}", style="bold", highlight=False, markup=False, soft_wrap=True)
     line(f"  reference: {facts.reference or '-'}")
@@ -104,11 +106,13 @@ def print_facts(facts: Facts, console: Console) -> None:
     counts, attacks = [], []
     for part in (*facts.parts, *facts.chosen):
         if part.counts:
-            numbers = [getattr(part.counts, name) for name in _COUNTS] + [part.duplicates]
+            numbers = [getattr(part.counts, name, None) for name in _COUNTS] + [part.duplicates]
             counts.append([part.part, *("?" if number is None else f"{number:,}" for number in numbers)])
             classes = ", ".join(f"{name} {number:,}" for name, number in (part.counts.attacks or {}).items())
             attacks.append([part.part, classes or "?"])
     counted = any(part.counted for part in facts.parts)
+    if any(part.counts and not isinstance(part.counts, PartCounts) for part in facts.parts):
+        line("Where rows are '?' the lists name videos: all counts are videos then, and frames come from the files.")
     line("Rows, counted from the lists:" if counted else "Rows, as the protocol expects them:")
     table(["part", *_COUNTS, "duplicates"], counts)
     table(["part", "attack rows of each class"], attacks)

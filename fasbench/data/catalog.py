@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,11 +13,12 @@ from fasbench.data.lists.folder import list_problems, needed_lists
 from fasbench.data.sources import Source
 from fasbench.data.spec import DatasetSpec, Drop
 from fasbench.errors import ConfigError, DataError, problem_list, suggest
-from fasbench.protocol import Protocol
+from fasbench.protocol import ROLES, Part, Protocol
 from fasbench.resources import canonical_json, data_root, lists_root
 from fasbench.yamlfile import validate
 
 if TYPE_CHECKING:
+    from fasbench.data.lists import ListRow
     from fasbench.data.sources.listed import OnMissing
     from fasbench.data.store import Store
 
@@ -74,13 +75,13 @@ def find_sources(
         else:
             for protocol, _ in find_evaluations(target):
                 _refuse_licensed(protocol, list(protocol.datasets))
-                own = {name: spec for name, spec in protocol.datasets.items() if not spec.lists}
+                own = {name: spec for name, spec in protocol.datasets.items() if not spec.list_files}
                 sources += [make_source(name, spec, protocol.folder) for name, spec in own.items()]
     return sources
 
 
 def parse_ranges(items: list[str]) -> dict[str, tuple[float, float]]:
-    ranges = {}
+    ranges: dict[str, tuple[float, float]] = {}
     for item in items:
         try:
             modality, text = item.split("=")
@@ -99,23 +100,29 @@ def listed_sources(
     crop: str | None = None,
     on_missing: str = "error",
     protocol: str | None = None,
+    ranges: list[str] | None = None,
 ) -> list[Source]:
     """Sources of a licensed data set: one for each set of lists that a bundled protocol names, or the one given.
+
+    Lists of videos have to be asked for by their protocol: they need the whole data set, and make a store of their own.
 
     Args:
         root: the user's copy of the data set.
         layout: a variant's name, where `root` holds several.
         crop: see `fasbench.data.layouts.crop`; None = the literature's for this data set.
         on_missing: `error` or `skip`.
-        protocol: a protocol's name or file; None = all that are bundled.
+        protocol: a protocol's name or file; None = all that are bundled. Of rows that it does not take, files may be
+            missing.
+        ranges: of 16-bit image files, as `depth=300:1500`; the documented trees hold 8-bit ones.
 
     Raises:
-        ConfigError: an unknown crop, policy or protocol.
+        ConfigError: an unknown crop, policy or protocol, or a malformed range.
         DataError: no layout below `root`, or lists that are missing, differ or do not say enough.
     """
     from fasbench.data.layouts import find_layout
     from fasbench.data.layouts.crop import check_crop
     from fasbench.data.lists import protocol_rows
+    from fasbench.data.sources.frames import with_frames
     from fasbench.data.sources.listed import ListedSource
     from fasbench.protocol import load_protocol
     from fasbench.registry import find_evaluations, protocols
@@ -124,20 +131,68 @@ def listed_sources(
         raise ConfigError(f"--on-missing {on_missing}: expected error or skip")
     cut = check_crop(crop) if crop else None
     found = find_layout(name, root, layout)
+    found.ranges = parse_ranges(ranges or [])
     sources: dict[str, Source] = {}
     bundled = [load_protocol(path) for path in protocols().values()] if protocol is None else []
     for one in bundled or [one for one, _ in find_evaluations(protocol or "")]:
         spec = one.datasets.get(name)
-        if spec is None or not spec.lists:
+        if spec is None or not spec.list_files or (protocol is None and spec.videos):
             continue
-        lists: dict[str, str] = {split: file.sha256 for split, file in spec.lists.items()}
+        lists = spec.lists_sha256
         if canonical_json(lists) not in sources:
             verbatim = one.model_copy(update={"datasets": {name: spec.model_copy(update={"drop": Drop()})}})
             parts = protocol_rows(verbatim, [name], lists_root())
             rows = [row for part in parts.values() for row in part]
+            if spec.videos:
+                rows = with_frames(rows, found, spec.videos.frames)
             policy = cast("OnMissing", on_missing)
-            sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy)
+            needed = _taken(one, name, parts) if protocol and not spec.videos else None
+            sources[canonical_json(lists)] = ListedSource(name, rows, lists, found, image_size, cut, policy, needed)
+    if not sources:
+        raise ConfigError(f"--protocol {protocol}: it does not use {name}. Those that do: {', '.join(_users(name))}")
     return list(sources.values())
+
+
+def _taken(protocol: Protocol, name: str, parts: Mapping[Part, list[ListRow]]) -> frozenset[str]:
+    """Ids of the rows of a data set that any split of the protocol takes."""
+    from fasbench.data.lists.rows import choose_rows, drop_rows
+
+    found: set[str] = set()
+    for split in protocol.splits.values():
+        for role in ROLES:
+            for part in split.parts(role):
+                if part.dataset == name:
+                    rows = drop_rows(parts[part], protocol.datasets[name].drop, part.split)
+                    chosen = choose_rows(rows, split.rules(role))
+                    found |= {row.id for row in (rows if chosen is None else chosen)}
+    return frozenset(found)
+
+
+def _users(name: str) -> list[str]:
+    """Bundled protocols that read a licensed data set by its lists."""
+    from fasbench.protocol import load_protocol
+    from fasbench.registry import protocols
+
+    loaded = {text: load_protocol(path) for text, path in protocols().items()}
+    return [text for text, one in loaded.items() if name in one.datasets and one.datasets[name].list_files]
+
+
+def target(protocol: Protocol) -> str:
+    """What a user types for a protocol: its id, or the file where that is not bundled."""
+    from fasbench.registry import protocols
+
+    return protocol.id if protocol.id in protocols() else str(protocol.path)
+
+
+def prepare_command(name: str, protocol: Protocol | None = None, options: Mapping[str, str] | None = None) -> str:
+    """What to type to prepare a licensed data set; `options` are those of an earlier store.
+
+    The protocol is named where it has to be: a file of one's own, or one whose lists name videos.
+    """
+    given = {option: value for option, value in (options or {}).items() if (option, value) != ("on-missing", "error")}
+    if protocol is not None and (target(protocol) != protocol.id or protocol.datasets[name].videos):
+        given["protocol"] = target(protocol)
+    return f"fasbench data prepare {name} --from FOLDER" + "".join(f" --{key} {value}" for key, value in given.items())
 
 
 def open_stores(
@@ -153,7 +208,7 @@ def open_stores(
     _refuse_licensed(protocol, names)
     stores, problems = {}, []
     for name in names:
-        if protocol.datasets[name].lists:
+        if protocol.datasets[name].list_files:
             stores[name] = Store.open(find_prepared(name, protocol.datasets[name], root)[0])
             continue
         report = partial(progress, name) if progress else None
@@ -171,12 +226,11 @@ def open_stores(
 
 def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> list[Path]:
     """Prepared stores of a licensed data set whose rows are those of the protocol's lists, complete ones first."""
-    lists = {split: file.sha256 for split, file in spec.lists.items()}
     found = []
     for path in sorted((root or data_root()).glob(f"{name}-*/manifest.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["recipe"].get("lists_sha256") == lists:
+            if manifest["recipe"].get("lists_sha256") == spec.lists_sha256:
                 found.append((manifest["skipped"]["rows"], path.parent))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # a damaged store is as good as none
@@ -184,12 +238,9 @@ def find_prepared(name: str, spec: DatasetSpec, root: Path | None = None) -> lis
 
 
 def lacking(protocol: Protocol) -> str:
-    """What a protocol lacks on this machine, in short; empty when it can run."""
-    missing = [name for name, spec in protocol.datasets.items() if spec.lists and not find_prepared(name, spec)]
-    if not missing:
-        return ""
-    lists = " and lists" if list_problems(lists_root(), needed_lists([protocol])) else ""
-    return f"images{lists} of {', '.join(missing)} (fasbench list datasets)"
+    """The data sets that a protocol lacks on this machine; empty when it can run."""
+    missing = [name for name, spec in protocol.datasets.items() if spec.list_files and not find_prepared(name, spec)]
+    return ", ".join(missing)
 
 
 def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
@@ -197,16 +248,16 @@ def _refuse_licensed(protocol: Protocol, names: list[str]) -> None:
     problems = []
     for name in names:
         spec = protocol.datasets[name]
-        stores = find_prepared(name, spec) if spec.lists else []
-        if spec.lists and not stores:
-            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: fasbench data prepare {name} --from FOLDER")
+        stores = find_prepared(name, spec) if spec.list_files else []
+        if spec.list_files and not stores:
             needed = needed_lists([protocol.model_copy(update={"datasets": {name: spec}})])
             problems += [f"{name}: {problem}" for problem in list_problems(lists_root(), needed)]
+            problems.append(f"{name}: {LICENSED[name].how_to_get()}. Then: {prepare_command(name, protocol)}")
         if len(stores) > 1:
             problems.append(
                 f"{name}: prepared in {len(stores)} ways, {', '.join(store.name for store in stores)}. Move all but "
-                f"one out of {stores[0].parent}"
+                f"one out of {stores[0].parent} ('fasbench data status' tells them apart)"
             )
     if problems:
-        title = f"{protocol} cannot be run here, see 'fasbench show protocol {protocol.id}'"
+        title = f"{protocol} cannot be run here, see 'fasbench show protocol {target(protocol)}'"
         raise DataError(problem_list(title, problems))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fasbench.data.catalog import prepare_command, target
 from fasbench.data.layouts import LAYOUTS
 from fasbench.data.licensed import LICENSED
 from fasbench.data.status import (
@@ -12,15 +13,16 @@ from fasbench.data.status import (
     families,
     has_ground_truth,
     list_sets,
-    prepare_command,
     prepared_stores,
     users,
 )
 from fasbench.data.synthetic.domains import DOMAINS, FRAMES, SIZES
 from fasbench.data.taxonomy import lookup
+from fasbench.protocol import Protocol
 from fasbench.registry import dataset_names, unknown
 from fasbench.resources import lists_root
 
+_ROW_BYTES = 251_200  # of a store at 224 px: three images and the metadata, measured
 GROUND_TRUTH_COMMAND = "fasbench data lists --ground-truth padisi_USC_FACE_ground_truth.csv"
 
 
@@ -36,19 +38,25 @@ def describe_dataset(name: str) -> Iterator[tuple[str, str]]:
     yield from _licensed(name, stores) if name in LICENSED else _embedded(name, stores)
 
 
-def steps(name: str) -> list[str]:
-    """What to type, one after the other, until a licensed data set is prepared."""
-    lists = ["fasbench data lists"] if any(one.problems for one in list_sets(name)) else []
+def steps(name: str, protocol: Protocol | None = None) -> list[str]:
+    """What to type, one after the other, until a licensed data set is prepared (for a protocol)."""
+    sets = list_sets(name)
+    if protocol is not None:
+        sets = [one for one in sets if one.spec.lists_sha256 == protocol.datasets[name].lists_sha256]
+    lists = ["fasbench data lists"] if any(one.problems for one in sets if protocol or not one.spec.videos) else []
     truth = [GROUND_TRUTH_COMMAND] if has_ground_truth(name) is False else []
-    return [*lists, *truth, prepare_command(name)]
+    return [*lists, *truth, prepare_command(name, protocol)]
 
 
 def known_defects(name: str) -> list[str]:
-    """Of the images, then of the lists: the known issues of the protocols that have the data set in their name."""
+    """Of the images, then of the lists: known issues of the protocols whose id begins with the data set's name.
+
+    Where protocols word one differently, mmdg's text is taken.
+    """
     issues: dict[str, str] = {}
-    for protocol in bundled_protocols():
+    for protocol in sorted(bundled_protocols(), key=lambda one: not one.id.startswith("mmdg/")):
         for issue in protocol.known_issues if name in protocol.datasets else ():
-            if name in issue.id.split("-"):
+            if issue.id.startswith(f"{name}-"):
                 issues.setdefault(issue.id, issue.text)
     return [*LICENSED[name].defects, *issues.values()]
 
@@ -66,7 +74,10 @@ def _licensed(name: str, stores: list[Prepared]) -> Iterator[tuple[str, str]]:
     for one in list_sets(name):
         used = families(protocol.id for protocol in one.protocols)
         state = f"not at hand: {'; '.join(one.problems)}" if one.problems else f"at hand in {lists_root()}"
-        yield "lists", f"of {used}: {state}"
+        rows = sum(part.rows or 0 for part in one.spec.expect.values())
+        size = f"{rows:,} rows, about {rows * _ROW_BYTES / 1e9:.1f} GB at 224 px; " if rows else ""
+        asked = f" (prepared with --protocol {target(one.protocols[0])} only)" if one.spec.videos else ""
+        yield "lists", f"of {used}{asked}: {size}{state}"
     if (truth := has_ground_truth(name)) is not None:
         yield "ground truth", "at hand" if truth else f"not at hand: {GROUND_TRUTH_COMMAND}"
     yield from _prepared(stores)

@@ -85,8 +85,9 @@ LICENSED = {
         defects=(
             "A recording's type digit is not the attack's class: type 3 holds printed and electronic photos, type 1 "
             "glasses and masks. fasbench goes by type and instrument.",
-            "A public converter of the packages writes a black image for a frame that a package lacks; here such an "
-            "image counts as missing.",
+            "A public converter of the packages writes a black image for a frame that a package lacks: in the image "
+            "tree a black colour or infrared image counts as missing. In a package it is an error. Rows whose depth is "
+            "empty are read, and counted.",
         ),
     ),
 }

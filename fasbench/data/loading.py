@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fasbench.config import AugmentConfig, Modality, ModelConfig
 from fasbench.data.augment import augment
 from fasbench.data.choice import Rule, chosen
-from fasbench.data.descriptors import descriptor_channels
+from fasbench.data.descriptors import Recipe, descriptor_channels
 from fasbench.data.record import MODALITIES
 from fasbench.data.sample import Batch, Inputs
 from fasbench.data.spec import Drop
@@ -23,7 +23,11 @@ from fasbench.resources import sha256
 if TYPE_CHECKING:
     from fasbench.data.store import Store
 
-COLUMNS = ("id", "domain", "label", "attack", "subject", "unit", "video", "sha256")
+Column = Callable[[str], np.ndarray]
+COLUMNS = (
+    *("id", "domain", "label", "attack", "attack_fine", "race"),
+    *("subject", "presenter", "unit", "video", "sha256"),
+)
 
 
 class Rows:
@@ -48,7 +52,11 @@ class Rows:
         self.parts = parts
         self.stores = [stores[part.dataset] for part in parts]
         chosen = [
-            _limit(store, _chosen(store, part, rules, (drops or {}).get(part.dataset, Drop())), limit_videos)
+            _limit(
+                store,
+                part_rows(store.column, part.split, (drops or {}).get(part.dataset, Drop()), rules),
+                limit_videos,
+            )
             for part, store in zip(parts, self.stores, strict=True)
         ]
         self.store_index = np.repeat(np.arange(len(parts)), [len(rows) for rows in chosen])
@@ -100,21 +108,18 @@ class Group(NamedTuple):
     present: np.ndarray  # (G, 3) bool
 
 
-def part_rows(store: Store, part: Part, drop: Drop) -> np.ndarray:
-    """The rows of a part that the protocol does not drop. A row that is named goes with its repetitions (`id#2`)."""
-    rows = np.flatnonzero(store.column("split") == part.split)
-    if drop == Drop():
-        return rows
-    named = set(drop.rows.get(part.split, ()))  # type: ignore[call-overload]
-    ids = [text.partition("#") for text in store.column("id")[rows]]
-    kept = [first not in named and not (drop.duplicates and mark) for first, mark, _ in ids]
-    return rows[np.array(kept, bool)]
+def part_rows(column: Column, split: str, drop: Drop, rules: Sequence[Rule] = ()) -> np.ndarray:
+    """The rows of a data set's split that the protocol does not drop and the rules keep.
 
-
-def _chosen(store: Store, part: Part, rules: Sequence[Rule], drop: Drop) -> np.ndarray:
-    """The rows of a part that the protocol does not drop and the rules keep."""
-    rows = part_rows(store, part, drop)
-    return rows[chosen(rules, lambda name: store.column(name)[rows], len(rows))]
+    A row that is named goes with its repetitions (`id#2`). `column` gives the values of a metadata column.
+    """
+    rows = np.flatnonzero(column("split") == split)
+    if drop != Drop():
+        named = set(drop.rows.get(split, ()))  # type: ignore[call-overload]
+        ids = [text.partition("#") for text in column("id")[rows]]
+        kept = [first not in named and not (drop.duplicates and mark) for first, mark, _ in ids]
+        rows = rows[np.array(kept, bool)]
+    return rows[chosen(rules, lambda name: column(name)[rows], len(rows))]
 
 
 def _limit(store: Store, rows: np.ndarray, limit: int | None) -> np.ndarray:
@@ -153,8 +158,9 @@ def to_inputs(
         planes[0][where] = _resize(rgb.permute(0, 3, 1, 2).float(), size)
         planes[1][where] = _resize(depth[:, None].float(), size, nearest=True).expand(-1, 3, -1, -1)
         infrared = ir[:, None].float()
-        if config.ir_channels == "descriptors":
-            infrared = descriptor_channels(infrared)  # at the stored size, before the resizing: as published
+        if config.ir_channels != "plain":  # at the stored size: published are those of the size the files have
+            recipe: Recipe = "clean" if config.ir_channels == "clean-descriptors" else "released"
+            infrared = descriptor_channels(infrared, recipe)
         planes[2][where] = _resize(infrared, size).expand(-1, 3, -1, -1)
     if augmentation is not None:
         planes = augment(planes, *augmentation)

@@ -44,6 +44,22 @@ class Record:
         return {"rgb": self.rgb, "depth": self.depth, "ir": self.ir}
 
 
+# Data sets that name whoever presents an attack: an attack without a presenter stands on a support. Elsewhere an empty
+# presenter may mean that nobody says (CeFA, CASIA-SURF, a CSV), and PADISI-Face names the person shown.
+NAMES_PRESENTERS = ("wmca", "synth-k", "synth-l", "synth-m", "synth-n")
+
+
+def presented_by(domains: np.ndarray, labels: np.ndarray, presenters: np.ndarray) -> np.ndarray:
+    """`person` or `support` for attacks of data sets that say it, else "", (N,): a group for slices without a name.
+
+    >>> columns = ["wmca", "wmca", "wmca", "surf"], [0, 0, 1, 0], ["wmca/903", "", "wmca/901", ""]
+    >>> presented_by(*map(np.array, columns)).tolist()
+    ['person', 'support', '', '']
+    """
+    known = np.isin(domains.astype(str), NAMES_PRESENTERS) & (labels == ATTACK)
+    return np.where(known, np.where(presenters == "", "support", "person"), "")
+
+
 METADATA = tuple(name for name in Record.__slots__ if name not in MODALITIES)
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fasbench.data.layouts.crop import is_black
 from fasbench.data.record import METADATA, MODALITIES, Record, check_record
 from fasbench.data.sources.base import Skipped, Source
 from fasbench.errors import DataError
@@ -64,8 +65,9 @@ class Report(NamedTuple):
     """What became of some rows, in their order."""
 
     problems: list[str]
-    skipped: list[str]  # why, a text a row
+    skipped: list[dict[str, Any]]  # the metadata of each row, and why: `reason`
     keys: list[tuple[str, str]]  # (split, id) of the rows that could be read
+    empty_depth: list[str]  # ids of the rows whose depth is there and shows nothing
 
 
 def write_shards(source: Source, folder: Path, workers: int, progress: Progress | None = None) -> Report:
@@ -89,10 +91,11 @@ def write_shards(source: Source, folder: Path, workers: int, progress: Progress 
     problems = [problem for report in reports for problem in report.problems]
     skipped = [reason for report in reports for reason in report.skipped]
     keys = [key for report in reports for key in report.keys]
+    empty_depth = [name for report in reports for name in report.empty_depth]
     # Official lists name a few rows in two splits: that is a leak, which protocols judge, but not a broken store.
     repeated = [(key, count) for key, count in Counter(keys).items() if count > 1]
     problems += [f"id '{name}' occurs {count} times in {split}" for (split, name), count in repeated]
-    return Report(problems, skipped, keys)
+    return Report(problems, skipped, keys, empty_depth)
 
 
 _Task = tuple[range, Path]  # the rows of one file, and where it goes
@@ -116,14 +119,14 @@ def _write_shard(source: Source, rows: range, path: Path, tick: Callable[[], Non
     height, width = source.shape
     batch_rows = max(1, _BATCH_BYTES // (5 * height * width))
     schema = features().arrow_schema
-    report = Report([], [], [])
+    report = Report([], [], [], [])
     batch: list[dict[str, Any]] = []
     with ArrowWriter(features=features(), path=str(path), writer_batch_size=batch_rows) as writer:
         for index in rows:
             try:
                 record = source.read(index)
             except Skipped as reason:
-                report.skipped.append(str(reason))
+                report.skipped.append({**reason.metadata, "reason": str(reason)})
             except DataError as error:
                 report.problems.append(str(error))
             else:
@@ -132,6 +135,8 @@ def _write_shard(source: Source, rows: range, path: Path, tick: Callable[[], Non
                 report.problems.extend(f"{record.id}: {problem}" for problem in found)
                 if not found:
                     batch.append(_row(record))
+                    if record.depth is not None and is_black(record.depth):
+                        report.empty_depth.append(record.id)
             if len(batch) == batch_rows or (batch and index == rows[-1]):
                 writer.write_table(pyarrow.Table.from_pylist(batch, schema))
                 batch.clear()

@@ -13,9 +13,9 @@ import numpy as np
 from fasbench.data.keys import key_lines, rows_sha256
 from fasbench.data.loading import Rows, part_rows
 from fasbench.data.record import ATTACK, LIVE, MODALITIES
-from fasbench.data.spec import PartCounts
+from fasbench.data.spec import Counts, PartCounts, VideoCounts
 from fasbench.errors import DataError, problem_list
-from fasbench.protocol import LEAKS, ROLES, Part, Protocol, Role, Split
+from fasbench.protocol import LEAKS, ROLES, Part, Protocol, Role
 
 if TYPE_CHECKING:
     from fasbench.data.store import Store
@@ -23,25 +23,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The rows of a split; `sources` are the data sets trained on, sorted."""
+    """The rows of a split; `sources` are the data sets trained on, sorted.
+
+    `incomplete`: it takes rows that were skipped when their data set was prepared, so results on it are partial.
+    """
 
     train: Rows
     validation: Rows
     test: Rows
     sources: tuple[str, ...]
+    incomplete: bool
 
     def parts(self) -> tuple[Rows, Rows, Rows]:
         return self.train, self.validation, self.test
 
-    @property
-    def incomplete(self) -> bool:
-        """Whether rows of its data sets were skipped when they were prepared: results on it are partial."""
-        return any(skipped_rows(store) for part in self.parts() for store in part.stores)
 
-
-def skipped_rows(store: Store) -> int:
-    """Rows that preparation left out on the user's word."""
-    return store.manifest["skipped"]["rows"] if "skipped" in store.manifest else 0
+def skipped_rows(protocol: Protocol, split: str, role: Role, stores: dict[str, Store]) -> dict[str, int]:
+    """How many rows that a split takes were left out when its data sets were prepared; data sets without any are not
+    named."""
+    spec = protocol.splits[split]
+    counts: Counter[str] = Counter()
+    for part in spec.parts(role):
+        store, drop = stores[part.dataset], protocol.datasets[part.dataset].drop
+        counts[part.dataset] += len(part_rows(store.skipped, part.split, drop, spec.rules(role)))
+    return +counts
 
 
 def open_split(
@@ -74,24 +79,29 @@ def open_split(
         )
         for role in ROLES
     }
-    problems += _choice_problems(split, stores)
+    problems += _choice_problems(protocol, name, stores)
     for role in ("train", "validation"):
         for label in sorted({0, 1} - set(rows[role]["label"].tolist())):
             problems.append(f"{role} has no {'bona fide' if label else 'attack'} rows: both classes are needed")
-    if limit_videos is None and not any(skipped_rows(stores[part.dataset]) for part in sum(parts.values(), ())):
-        problems += _row_problems(protocol, name, rows)
+    whole = {role: not skipped_rows(protocol, name, role, stores) for role in ROLES}
+    if limit_videos is None:
+        problems += _row_problems(protocol, name, {role: found for role, found in rows.items() if whole[role]})
     problems += _leaks(protocol, rows)
     for condition in conditions:
         problems += _nothing_left(protocol, condition, rows)
     if problems:
         file = f" ({protocol.path})" if protocol.path.name else ""
         raise DataError(problem_list(f"{protocol}/{name}{file}: {len(problems)} problem(s)", problems))
-    return SplitRows(rows["train"], rows["validation"], rows["test"], split.sources)
+    return SplitRows(rows["train"], rows["validation"], rows["test"], split.sources, not all(whole.values()))
 
 
-def _choice_problems(split: Split, stores: dict[str, Store]) -> Iterator[str]:
+def _choice_problems(protocol: Protocol, name: str, stores: dict[str, Store]) -> Iterator[str]:
     """Values that the split chooses rows by and that no row has: a slip in the protocol, or other data."""
+    split = protocol.splits[name]
     for role in ROLES:
+        lacking = skipped_rows(protocol, name, role, stores)
+        skipped = [f"{count:,} rows of {dataset} were skipped" for dataset, count in lacking.items()]
+        why = f" ({', '.join(skipped)} when it was prepared)" if skipped else ""
         for rule in split.rules(role):
             columns = [stores[part.dataset].column(rule.column)[_of(stores, part)] for part in split.parts(role)]
             found = sorted(set(np.concatenate(columns).tolist()))
@@ -99,36 +109,40 @@ def _choice_problems(split: Split, stores: dict[str, Store]) -> Iterator[str]:
                 if value in found:
                     continue
                 if value in split.unseen:
-                    yield f"{role} has no rows of the unseen attack '{value}'"
+                    yield f"{role} has no rows of the unseen attack '{value}'{why}"
                 else:
-                    yield f"keep: {role} has no rows with {rule.column} '{value}'. Found: {', '.join(map(repr, found))}"
+                    known = ", ".join(map(repr, found))
+                    yield f"keep: {role} has no rows with {rule.column} '{value}'{why}. Found: {known}"
 
 
 def _of(stores: dict[str, Store], part: Part) -> np.ndarray:
     return np.flatnonzero(stores[part.dataset].column("split") == part.split)
 
 
-def part_counts(store: Store, rows: np.ndarray) -> PartCounts:
-    """What `rows` of a store hold."""
+def part_counts(store: Store, rows: np.ndarray, by_video: bool = False) -> Counts:
+    """What `rows` of a store hold, in rows or in videos."""
+    distinct = {f"{column}s": len(set(store.column(column)[rows])) for column in ("video", "subject", "unit")}
+    if by_video:
+        rows = rows[np.unique(store.column("video")[rows].astype(str), return_index=True)[1]]
     labels, attacks = store.column("label")[rows], store.column("attack")[rows]
-    return PartCounts(
-        rows=len(rows),
-        live=int((labels == LIVE).sum()),
-        attack=int((labels == ATTACK).sum()),
-        attacks=dict(Counter(attacks[labels == ATTACK].tolist())),
-        **{f"{column}s": len(set(store.column(column)[rows])) for column in ("video", "subject", "unit")},
-    )
+    counts = {
+        "live": int((labels == LIVE).sum()),
+        "attack": int((labels == ATTACK).sum()),
+        "attacks": dict(Counter(attacks[labels == ATTACK].tolist())),
+        **distinct,
+    }
+    return VideoCounts.model_validate(counts) if by_video else PartCounts.model_validate({"rows": len(rows), **counts})
 
 
 def _count_problems(protocol: Protocol, part: Part, store: Store) -> Iterator[str]:
     spec = protocol.datasets[part.dataset]
-    here = part_rows(store, part, spec.drop)
+    here = part_rows(store.column, part.split, spec.drop)
     if not len(here):
         yield f"{part.dataset} has no rows in '{part.split}'"
-    expected = spec.expect.get(part.split)  # type: ignore[call-overload]
-    if expected is None or skipped_rows(store):
+    expected = spec.expected(part.split)
+    if expected is None or store.manifest["skipped"]["rows"]:
         return
-    for difference in expected.differences(part_counts(store, here)):
+    for difference in expected.differences(part_counts(store, here, by_video=spec.videos is not None)):
         yield f"{part.dataset}/{part.split}: {difference}"
 
 

@@ -53,7 +53,7 @@ class Prepared(NamedTuple):
             "layout": recipe["layout"]["name"],
             "crop": recipe["crop"]["box"],
             "image-size": str(recipe["image_size"]),
-            "on-missing": recipe["on_missing"],
+            "on-missing": self.manifest["on_missing"],
         }
 
     @property
@@ -118,15 +118,15 @@ def prepared_stores() -> list[Prepared]:
 
 
 def list_sets(name: str) -> list[ListSet]:
-    """The different sets of lists by which the bundled protocols read a licensed data set."""
+    """The different sets of lists by which the bundled protocols read a licensed data set; lists of videos last."""
     found: dict[str, ListSet] = {}
     for protocol in bundled_protocols():
         spec = protocol.datasets.get(name)
-        if spec is not None and spec.lists:
-            key = str(sorted(_hashes(spec).items()))
+        if spec is not None and spec.list_files:
+            key = str(sorted(spec.lists_sha256.items()))
             old = found.get(key, ListSet(name, spec, ()))
             found[key] = old._replace(protocols=(*old.protocols, protocol))
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: one.spec.videos is not None)
 
 
 def has_ground_truth(name: str) -> bool | None:
@@ -164,16 +164,9 @@ def families(names: Iterable[str]) -> str:
     return ", ".join(short)
 
 
-def prepare_command(name: str, store: Prepared | None = None) -> str:
-    """What to type to prepare a licensed data set, with the options of an earlier store."""
-    given = store.options if store else {}
-    options = [f" --{option} {value}" for option, value in given.items() if (option, value) != ("on-missing", "error")]
-    return f"fasbench data prepare {name} --from FOLDER{''.join(options)}"
-
-
 def _by_lists(store: Prepared) -> Iterator[str]:
     for one in list_sets(store.name):
-        if _hashes(one.spec) == store.manifest["recipe"]["lists_sha256"]:
+        if one.spec.lists_sha256 == store.manifest["recipe"]["lists_sha256"]:
             yield from (protocol.id for protocol in one.protocols)
 
 
@@ -186,7 +179,3 @@ def _embedded() -> dict[Path, tuple[str, ...]]:
                 path = store_path(make_source(name, spec, protocol.folder), data_root())
                 found[path] = (*found.get(path, ()), protocol.id)
     return found
-
-
-def _hashes(spec: DatasetSpec) -> dict[str, str]:
-    return {split: file.sha256 for split, file in spec.lists.items()}

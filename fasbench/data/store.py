@@ -25,10 +25,12 @@ from fasbench.data import atomic, shards
 from fasbench.data.record import METADATA, MODALITIES, SPLITS, Record
 from fasbench.data.sources.base import Source
 from fasbench.errors import DataError, problem_list
-from fasbench.resources import canonical_json, sha256
+from fasbench.resources import canonical_json, sha256, write_atomic, write_json
 
 SCHEMA = 2  # of the folder; another number means another format, and another folder
 MANIFEST = "manifest.json"
+SKIPPED = "skipped.json"  # metadata of the rows whose files were not there
+_SHOWN = 20  # problems in a message; more of them go to a file
 
 
 class Images(NamedTuple):
@@ -96,6 +98,13 @@ class Store:
             values.setflags(write=False)
             self._columns[name] = values
         return self._columns[name]
+
+    def skipped(self, name: str) -> np.ndarray:
+        """A metadata column of the rows that preparation left out, (S,)."""
+        if not self.manifest["skipped"]["rows"]:
+            return np.array([], dtype=np.int64 if name in shards.INTEGERS else object)
+        rows = json.loads((self.path / SKIPPED).read_text(encoding="utf-8"))
+        return np.array([row[name] for row in rows], dtype=np.int64 if name in shards.INTEGERS else object)
 
     def read(self, rows: np.ndarray, out: Images | None = None) -> Images:
         """The images of `rows`, (B,) integers in any order, repeats allowed.
@@ -195,6 +204,8 @@ def prepare(
 ) -> Store:
     """Read every record of `source` into a store below `root`, or open the store that is already there.
 
+    A store that lacks rows is read again: the files may have come since.
+
     Args:
         workers: processes that read; the bytes written do not depend on it.
         progress: called with (rows done, rows in all), now and then.
@@ -205,21 +216,33 @@ def prepare(
     """
     recipe = source.recipe()
     path = store_path(source, root)
-    if not overwrite and (store := _intact(path)) is not None:
+    if not overwrite and (store := _complete(path)) is not None:
         return store
     if len(source) == 0:
         raise DataError(f"{source.name}: the source has no rows")
-    with atomic.new_folder(path, keep=lambda there: not overwrite and _intact(there) is not None) as folder:
+    with atomic.new_folder(path, keep=lambda there: not overwrite and _complete(there) is not None) as folder:
         report = shards.write_shards(source, folder, workers, progress)
-        problems, skipped = report.problems, report.skipped
-        if problems:
-            raise DataError(problem_list(f"{source.name}: {len(problems)} problem(s), nothing was written", problems))
+        if report.problems:
+            raise DataError(_report(source, report.problems, Path(root)))
         if not report.keys:
-            raise DataError(problem_list(f"{source.name}: every row would be skipped, nothing was written", skipped))
+            reasons = [row["reason"] for row in report.skipped]
+            title = f"{source.name}: every row would be skipped, nothing was written"
+            raise DataError(problem_list(title, reasons, limit=_SHOWN))
         if source.recipe() != recipe:
             raise DataError(f"{source.name}: the files changed while they were read. Prepare again")
-        _write_manifest(folder, source, recipe, skipped)
+        _write_manifest(folder, source, recipe, report)
     return Store.open(path)
+
+
+def _report(source: Source, problems: list[str], root: Path) -> str:
+    """What is wrong with the rows of a source, in a length that can be read; all of it in a file if that is cut."""
+    title = f"{source.name}: {len(problems):,} problem(s) in {len(source):,} rows, nothing was written"
+    text = problem_list(title, problems, limit=_SHOWN)
+    if len(problems) > _SHOWN:
+        path = root / f"problems-{source.name}.txt"
+        write_atomic(path, "\n".join(problems) + "\n")
+        text += f": all of them are in {path}"
+    return f"{text}\n{source.remedy}" if source.remedy else text
 
 
 def store_path(source: Source, root: Path) -> Path:
@@ -253,13 +276,17 @@ def _summary(store: Store) -> dict[str, Any]:
     }
 
 
-def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], skipped: list[str]) -> None:
+def _write_manifest(folder: Path, source: Source, recipe: Mapping[str, Any], report: shards.Report) -> None:
+    if report.skipped:
+        write_json(folder / SKIPPED, report.skipped)
     manifest = {
         "schema": SCHEMA,
         "name": source.name,
         "shape": list(source.shape),
         "recipe": recipe,
-        "skipped": {"rows": len(skipped), "first": skipped[:20]},
+        "on_missing": source.on_missing,
+        "skipped": {"rows": len(report.skipped), "first": [row["reason"] for row in report.skipped[:_SHOWN]]},
+        "empty_depth": {"rows": len(report.empty_depth), "first": report.empty_depth[:_SHOWN]},
         "fasbench": fasbench.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.glob("*.arrow"))},
     }
@@ -294,11 +321,12 @@ def _map_table(folder: Path, manifest: Mapping[str, Any]) -> Any:
     return table
 
 
-def _intact(path: Path) -> Store | None:
+def _complete(path: Path) -> Store | None:
+    """The store at `path`, if it is there, intact and lacks no row."""
     if not path.is_dir():
         return None
     try:
         store = Store.open(path)
     except DataError:
         return None
-    return None if store.verify() else store
+    return None if store.verify() or store.manifest["skipped"]["rows"] else store

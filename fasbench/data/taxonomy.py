@@ -26,6 +26,15 @@ COARSE = {
     "other": "anything else",
 }
 
+# What an attack shows to a depth sensor. CeFA's test, for one, is reported with its masks (all attacks) and without.
+FAMILIES = {
+    "flat": ("print", "cutprint", "replay"),
+    "mask": ("papermask", "rigidmask", "flexiblemask", "fakehead"),
+    "disguise": ("glasses", "makeup", "tattoo"),  # most of the presenter's own face stays visible
+    "other": ("other",),
+}
+_FAMILY_OF = {coarse: family for family, classes in FAMILIES.items() for coarse in classes}
+
 
 class Attack(NamedTuple):
     coarse: str
@@ -95,6 +104,15 @@ TAXONOMY: dict[str, dict[str, Attack]] = {
         "glasses": Attack("glasses", "glasses"),
     },
 }
+
+
+def family(coarse: str) -> str:
+    """The family of a coarse class; "" for bona fide, and for a class that is not in the taxonomy.
+
+    >>> family("cutprint"), family("fakehead"), family("live")
+    ('flat', 'mask', '')
+    """
+    return _FAMILY_OF.get(coarse, "")
 
 
 def lookup(dataset: str, code: str) -> Attack:

@@ -5,25 +5,26 @@ What is found is told in the words of the requirement: "4,800 rows expected, 4,7
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from fasbench.data.catalog import find_prepared, make_source
+from fasbench.data.catalog import find_prepared, make_source, prepare_command
 from fasbench.data.info import GROUND_TRUTH_COMMAND, steps
 from fasbench.data.licensed import LICENSED
 from fasbench.data.lists import ListRow, protocol_rows
 from fasbench.data.lists.folder import find_list
 from fasbench.data.loading import part_rows
 from fasbench.data.record import SPLITS
-from fasbench.data.spec import Drop
+from fasbench.data.spec import DatasetSpec, Drop
 from fasbench.data.splits import open_split, part_counts
-from fasbench.data.status import Prepared, families, has_ground_truth, list_sets, prepare_command, prepared_stores
+from fasbench.data.status import Prepared, families, has_ground_truth, list_sets, prepared_stores
 from fasbench.data.store import Store, store_path
 from fasbench.errors import DataError, suggest
-from fasbench.protocol import Part, Protocol
+from fasbench.protocol import ROLES, Part, Protocol
 from fasbench.registry import dataset_names, find_evaluations, unknown
 from fasbench.resources import data_root, lists_root
 
@@ -90,7 +91,7 @@ def _protocol(protocol: Protocol, pairs: list[tuple[str, str]], deep: bool) -> I
 def _part_of_protocol(protocol: Protocol, name: str, deep: bool) -> Check:
     """One data set of a protocol; `store` of the check is the one a run would read."""
     spec = protocol.datasets[name]
-    if spec.lists:
+    if spec.list_files:
         return _listed(protocol, name, deep)
     check = Check(name)
     try:
@@ -111,44 +112,59 @@ def _dataset(name: str, deep: bool) -> Iterator[Check]:
     stores = [store for store in prepared_stores() if store.name == name]
     sets = [one for one in list_sets(name) if find_prepared(name, one.spec)]
     for one in sets:
-        check = _listed(one.protocols[0], name, deep)
+        check = _listed(one.protocols[0], name, deep, whole=True)
         check.name += f" for {families(protocol.id for protocol in one.protocols)}"
         yield check
     checked = {path for one in sets for path in find_prepared(name, one.spec)}
     for store in stores:
         if store.path not in checked:
             check = Check(store.path.name)
-            _add_store(check, store.path, deep)
+            if (opened := _add_store(check, store.path, deep)) is not None:
+                check.problems += _skipped(opened)
             yield check
     if not stores and name in LICENSED:
-        yield _listed(list_sets(name)[0].protocols[0], name, deep)
+        yield _listed(list_sets(name)[0].protocols[0], name, deep, whole=True)
     elif not stores:
         yield Check(name, [f"not prepared yet: the first run does it, or fasbench data prepare {name}"])
 
 
-def _listed(protocol: Protocol, name: str, deep: bool) -> Check:
-    """A licensed data set: prepared once, intact, and with the rows of its lists."""
+def _listed(protocol: Protocol, name: str, deep: bool, whole: bool = False) -> Check:
+    """A licensed data set: prepared once, intact, and with the rows of its lists.
+
+    Args:
+        whole: every row of the lists is wanted, not only those that some split of the protocol takes.
+    """
     check, spec = Check(name), protocol.datasets[name]
     rows = _list_rows(check, protocol, name)
     found = find_prepared(name, spec)
     if not found:
         check.problems.append(f"not prepared. {LICENSED[name].how_to_get()}")
-        check.remedies += steps(name)
+        check.remedies += steps(name, protocol)
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         check.problems.append(f"prepared in {len(found)} ways, {names}: a run would not know which to read")
         check.remedies.append(f"Move all but one of {names} out of {data_root()}")
     for path in found:
-        store = _add_store(check, path, deep)
+        store = _add_store(check, path, deep, protocol)
         if store is None:
+            continue
+        check.facts += _frames_a_video(store, spec)
+        again = prepare_command(name, protocol, Prepared.of(store).options)
+        if not whole and _skipped(store) and not _takes_skipped(protocol, name, store):
+            absent = set(store.skipped("id").tolist())
+            wanted = {part: [row for row in listed if row.id not in absent] for part, listed in rows.items()}
+            problems = list(_row_problems(store, wanted))
+            check.facts.append(f"{len(absent):,} rows were skipped when it was prepared; no split here takes one")
+            check.problems += problems
+            if problems:
+                check.remedies.append(f"{again} --overwrite")
             continue
         problems = list(_row_problems(store, rows)) or list(_count_problems(protocol, name, store))
         check.problems += problems + _skipped(store)
-        again = prepare_command(name, Prepared.of(store))
         if _skipped(store):
             check.remedies.append(
-                f"Complete your copy of {name}, move {path.name} out of {data_root()}, then: "
-                f"{again.replace(' --on-missing skip', '')}. Or keep it: results on it are partial and never ranked"
+                f"Complete your copy of {name}, then: {again.replace(' --on-missing skip', '')}. Or keep it as it is: "
+                "results on it are partial and never ranked"
             )
         elif problems:
             check.remedies.append(f"{again} --overwrite")
@@ -158,7 +174,8 @@ def _listed(protocol: Protocol, name: str, deep: bool) -> Check:
 def _list_rows(check: Check, protocol: Protocol, name: str) -> dict[Part, list[ListRow]]:
     """The rows of the data set's lists with nothing dropped, as stores have them; empty where they are not at hand."""
     spec = protocol.datasets[name]
-    absent = [file.file for file in spec.lists.values() if not find_list(lists_root(), file.file).is_file()]
+    files = [file.file for files in spec.list_files.values() for file in files]
+    absent = [file for file in files if not find_list(lists_root(), file).is_file()]
     if absent:
         check.facts.append(f"no {', '.join(absent)}: rows cannot be compared with the lists, see fasbench data lists")
         return {}
@@ -173,7 +190,7 @@ def _list_rows(check: Check, protocol: Protocol, name: str) -> dict[Part, list[L
         return {}
 
 
-def _add_store(check: Check, path: Path, deep: bool) -> Store | None:
+def _add_store(check: Check, path: Path, deep: bool, protocol: Protocol | None = None) -> Store | None:
     """Open a store and check it against its own manifest; what is wrong goes to `check`."""
     try:
         store = Store.open(path)
@@ -185,7 +202,8 @@ def _add_store(check: Check, path: Path, deep: bool) -> Store | None:
     if problems:
         more = f" and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
         check.problems.append(f"{path.name} is damaged: {'; '.join(problems[:_SHOWN])}{more}")
-        command = prepare_command(store.name, facts) if facts.licensed else f"fasbench data prepare {store.name}"
+        licensed = prepare_command(store.name, protocol, facts.options)
+        command = licensed if facts.licensed else f"fasbench data prepare {store.name}"
         check.remedies.append(f"{command} --overwrite")
         return None
     splits = ", ".join(f"{split} {part['rows']:,}" for split, part in store.manifest["splits"].items())
@@ -196,24 +214,28 @@ def _add_store(check: Check, path: Path, deep: bool) -> Store | None:
 
 
 def _row_problems(store: Store, rows: dict[Part, list[ListRow]]) -> Iterator[str]:
-    """Rows of the lists that the store lacks or has otherwise, and rows it has beyond them."""
-    identifiers, splits = store.column("id"), store.column("split")
+    """Rows of the lists that the store lacks or has otherwise, and rows it has beyond them; of video lists, videos."""
+    splits = store.column("split")
     for (name, split), listed in rows.items():
+        by_video = any(row.is_video for row in listed)  # then a row's id is its video
+        what = "videos" if by_video else "rows"
         here = np.flatnonzero(splits == split)
-        places = dict(zip(identifiers[here].tolist(), here.tolist(), strict=True))
+        identifiers = store.column("video" if by_video else "id")[here].tolist()
+        places = dict(zip(identifiers, here.tolist(), strict=True))
+        found = len(places) if by_video else len(here)
         missing = [row.id for row in listed if row.id not in places]
-        if missing or len(here) != len(listed):
-            yield f"{name}/{split}: {len(listed):,} rows expected, {len(here):,} found{_named(missing, 'missing')}"
+        if missing or found != len(listed):
+            yield f"{name}/{split}: {len(listed):,} {what} expected, {found:,} found{_named(missing, 'missing')}"
         surplus = sorted(set(places) - {row.id for row in listed})
         if surplus:
-            yield f"{name}/{split}: {len(surplus):,} rows that are in no list{_named(surplus, 'of them')}"
+            yield f"{name}/{split}: {len(surplus):,} {what} that are in no list{_named(surplus, 'of them')}"
         for column in _COMPARED:
             values = store.column(column)
             shared = [(row, getattr(row, column)) for row in listed if row.id in places]
             other = [row.id for row, value in shared if value is not None and values[places[row.id]] != value]
             if other:
-                what = f"{len(other):,} rows with another {column} than the lists say"
-                yield f"{name}/{split}: {what}{_named(other, 'of them')}"
+                text = f"{len(other):,} {what} with another {column} than the lists say"
+                yield f"{name}/{split}: {text}{_named(other, 'of them')}"
 
 
 def _named(identifiers: list[str], what: str) -> str:
@@ -228,10 +250,32 @@ def _count_problems(protocol: Protocol, name: str, store: Store) -> Iterator[str
     """Counts that the protocol expects of what it does not drop."""
     spec = protocol.datasets[name]
     for split in SPLITS:
-        expected = spec.expect.get(split)  # type: ignore[call-overload]
+        expected = spec.expected(split)
         if expected is not None:
-            for difference in expected.differences(part_counts(store, part_rows(store, Part(name, split), spec.drop))):
+            rows = part_rows(store.column, split, spec.drop)
+            for difference in expected.differences(part_counts(store, rows, by_video=spec.videos is not None)):
                 yield f"{name}/{split}: {difference}"
+
+
+def _frames_a_video(store: Store, spec: DatasetSpec) -> list[str]:
+    """How many frames of its videos a store has, where the lists do not say."""
+    if spec.videos is None:
+        return []
+    counts = Counter(Counter(store.column("video").tolist()).values())
+    frames = ", ".join(f"{number} of {videos:,}" for number, videos in sorted(counts.items(), reverse=True))
+    return [f"frames taken of a video, at most {spec.videos.frames}: {frames} videos"]
+
+
+def _takes_skipped(protocol: Protocol, name: str, store: Store) -> bool:
+    """Whether some split of the protocol takes a row that was skipped."""
+    drop = protocol.datasets[name].drop
+    return any(
+        len(part_rows(store.skipped, part.split, drop, split.rules(role)))
+        for split in protocol.splits.values()
+        for role in ROLES
+        for part in split.parts(role)
+        if part.dataset == name
+    )
 
 
 def _skipped(store: Store) -> list[str]:

@@ -9,28 +9,52 @@ accepted as live iff `score >= threshold`. Errors follow ISO/IEC 30107-3 where i
 0.25
 """
 
-from fasbench.metrics.curve import auc, curve, eer, roc
+from fasbench.metrics.bands import roc_band
+from fasbench.metrics.bootstrap import Bootstrap, bootstrap
+from fasbench.metrics.compare import Comparison, compare
+from fasbench.metrics.curve import auc, curve, det, eer, roc
 from fasbench.metrics.errors import acer, acer_max, apcer, apcer_max, bpcer, bpcer_at_apcer, hter, tpr_at_fpr
-from fasbench.metrics.evaluate import METRICS_VERSION, evaluate
+from fasbench.metrics.evaluate import METRICS_VERSION, evaluate, evaluate_with_replicates
+from fasbench.metrics.intervals import Interval, interval, mean_replicates
 from fasbench.metrics.policies import POLICIES, threshold
+from fasbench.metrics.ranking import Ranking, holm, rank_methods, verdict
 from fasbench.metrics.scores import Scores
+from fasbench.metrics.variants import EER_VARIANTS, TPR_VARIANTS, eer_variant, tpr_variant
 
 __all__ = [
+    "EER_VARIANTS",
     "METRICS_VERSION",
     "POLICIES",
+    "TPR_VARIANTS",
+    "Bootstrap",
+    "Comparison",
+    "Interval",
+    "Ranking",
     "Scores",
     "acer",
     "acer_max",
     "apcer",
     "apcer_max",
     "auc",
+    "bootstrap",
     "bpcer",
     "bpcer_at_apcer",
+    "compare",
     "curve",
+    "det",
     "eer",
+    "eer_variant",
     "evaluate",
+    "evaluate_with_replicates",
+    "holm",
     "hter",
+    "interval",
+    "mean_replicates",
+    "rank_methods",
     "roc",
+    "roc_band",
     "threshold",
     "tpr_at_fpr",
+    "tpr_variant",
+    "verdict",
 ]

@@ -125,7 +125,7 @@ class Curve:
         if len(self.scores) == 1:
             return float(self.scores[0])
         lower, upper = self.scores[max(first, 1) - 1], self.scores[min(last, len(self.scores) - 1)]
-        centre = _midpoints(lower, upper)
+        centre = midpoints(lower, upper)
         between = self.scores[first:last]
         nearest = between[np.abs(between - centre).argmin()]
         return float(nearest if abs(nearest - centre) <= 1e-9 * (upper - lower) else centre)
@@ -210,16 +210,37 @@ def roc(
     return points.far[::-1], points.tpr[::-1], points.thresholds[::-1]
 
 
+def det(
+    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`(probit(FAR), probit(FRR), thresholds)`: the DET curve on its normal-deviate axes, by ascending threshold.
+
+    probit is the inverse of the standard normal distribution function: 0 at 50 %, -2.33 at 1 %. A rate of 0 or 1 has no
+    place on these axes, so those points are left out; separable scores leave none. Source: Martin et al., Eurospeech
+    (1997); ISO/IEC 19795-1. Raises DataError when a class is missing.
+
+    >>> far, frr, thresholds = det([0.1, 0.5, 0.6, 0.9], [0, 1, 0, 1])
+    >>> far.tolist(), frr.tolist(), thresholds.round(2).tolist()  # FAR 1/2 at both 0.3 and 0.55, FRR 0 and 1/2
+    ([0.0], [0.0], [0.55])
+    """
+    from scipy.special import ndtri  # a quarter of a second, which no other metric needs
+
+    points = curve(scores, labels, weights)
+    far, frr = points.far, points.frr
+    drawn = (far > 0) & (far < 1) & (frr > 0) & (frr < 1)
+    return ndtri(far[drawn]), ndtri(frr[drawn]), points.thresholds[drawn]
+
+
 def _candidates(distinct: np.ndarray) -> np.ndarray:
     """The thresholds (M + 1,) that stand for all decisions on M distinct scores: candidate k accepts scores[k:]."""
     if len(distinct) == 1:
         return np.append(distinct, np.nextafter(distinct, np.inf))
     below = distinct[0] - (distinct[1] / 2 - distinct[0] / 2)
     above = max(distinct[-1] + (distinct[-1] / 2 - distinct[-2] / 2), np.nextafter(distinct[-1], np.inf))
-    return np.concatenate([[below], _midpoints(distinct[:-1], distinct[1:]), [above]])
+    return np.concatenate([[below], midpoints(distinct[:-1], distinct[1:]), [above]])
 
 
-def _midpoints(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+def midpoints(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
     """Midpoints with lower < midpoint <= upper: between adjacent floats rounding may meet `lower`, which is wrong."""
     middle = lower / 2 + upper / 2  # (lower + upper) / 2 may overflow
     return np.where(middle > lower, middle, upper)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from fasbench.errors import ConfigError, DataError
 from fasbench.metrics.arrays import checked
+from fasbench.metrics.columns import Codes, combine, encode
 from fasbench.metrics.curve import TOLERANCE, Curve, curve
 
 MINIMUM_UNITS = 20  # an attack type with fewer units cannot be the maximum
@@ -70,10 +71,10 @@ def apcer(
         values, truth, _ = checked(scores, labels)
         return _share(values[truth == 0] >= _not_nan(threshold), "attacks")
     values, truth, _, kinds = checked(scores, labels, None, attacks=attacks)
-    passed, kinds = values[truth == 0] >= _not_nan(threshold), kinds[truth == 0].astype(str)
-    if not len(kinds):
+    table = apcer_per_attack(values, truth, threshold, kinds, np.zeros(len(truth)))
+    if not table:
         raise DataError("undefined: there are no attacks")
-    return {str(kind): _share(passed[kinds == kind], kind) for kind in np.unique(kinds)}
+    return {kind: rate.value for kind, rate in table.items()}
 
 
 def bpcer(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
@@ -124,12 +125,28 @@ def apcer_per_attack(
     {'print': AttackRate(value=0.5, n=2, units=1)}
     """
     values, truth, _, kinds, owners = checked(scores, labels, None, attacks=attacks, units=units)
-    passed, kinds, owners = values[truth == 0] >= _not_nan(threshold), kinds[truth == 0].astype(str), owners[truth == 0]
-    table = {}
-    for kind in np.unique(kinds):
-        rows = kinds == kind
-        table[str(kind)] = AttackRate(_share(passed[rows], kind), int(rows.sum()), len(np.unique(owners[rows])))
-    return table
+    attack = truth == 0
+    if not attack.any():
+        return {}
+    passed = values[attack] >= _not_nan(threshold)
+    return attack_table(passed, encode(kinds[attack].astype(str)), encode(owners[attack]))
+
+
+def attack_table(passed: np.ndarray, kinds: Codes, owners: Codes) -> dict[str, AttackRate]:
+    """`apcer_per_attack` from what was accepted (N,) bool, and the attack types and units of the same N attacks.
+
+    >>> kinds, owners = encode(np.array(["print", "print"])), encode(np.array(["anna", "bert"]))
+    >>> attack_table(np.array([True, False]), kinds, owners)
+    {'print': AttackRate(value=0.5, n=2, units=2)}
+    """
+    sizes = np.bincount(kinds.codes, minlength=len(kinds.values)).tolist()
+    accepted = np.bincount(kinds.codes[passed], minlength=len(kinds.values)).tolist()
+    units = np.bincount(combine(kinds, owners).values[:, 0], minlength=len(kinds.values)).tolist()
+    return {
+        name: AttackRate(accepted[kind] / sizes[kind], sizes[kind], units[kind])
+        for kind, name in enumerate(kinds.names())
+        if sizes[kind]
+    }
 
 
 def apcer_max(
@@ -216,6 +233,11 @@ def bpcer_at_apcer(scores: ArrayLike, labels: ArrayLike, target: float) -> RateA
 def curve_tpr_at_fpr(points: Curve, target: float) -> RateAtTarget:
     """`tpr_at_fpr` of a curve that exists already; its weights count as repetitions."""
     return _at_target(points, target, accepted=True)
+
+
+def curve_bpcer_at_apcer(points: Curve, target: float) -> RateAtTarget:
+    """`bpcer_at_apcer` of a curve that exists already; its weights count as repetitions."""
+    return _at_target(points, target, accepted=False)
 
 
 def _at_target(points: Curve, target: float, accepted: bool) -> RateAtTarget:

@@ -113,10 +113,16 @@ def threshold(
         if domains is None:
             raise DataError(f"policy '{policy}' needs the domain of every {found.uses} sample")
         weights = balanced_weights(labels, domains, weights)
-    points = curve(scores, labels, weights)
-    value = _choose(found, points)
+    return curve_threshold(found, curve(scores, labels, weights))
+
+
+def curve_threshold(policy: Policy, points: Curve) -> Threshold:
+    """`threshold` from the curve of the part that the policy uses, weighted already where the policy is balanced."""
+    if policy.rule == "fixed" and policy.value is not None:
+        return Threshold(policy.value)
+    value = _choose(policy, points)
     lower, upper = points.interval(value)
-    return Threshold(value, lower, upper, (*_few_samples(found, points), *_loose(found, points, value)))
+    return Threshold(value, lower, upper, (*_few_samples(policy, points), *_loose(policy, points, value)))
 
 
 def _choose(policy: Policy, points: Curve) -> float:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from fasbench.metrics.arrays import label_problems, length_problems, positions, raise_problems, score_problems
+from fasbench.metrics.columns import Codes, combine, encode, repeated_values
 
 PER_VIDEO = ("labels", "units", "domains", "attacks")  # what all frames of a video must agree on
+GROUP = "group "  # a column of `groups` goes by this and its name
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Columns of N samples. Anything numpy can read as an array is accepted.
 
+    A unit belongs to its domain: the same name in two domains is two units. `groups` are further columns to slice by,
+    each with the group of every sample, empty where that is not known: `race`, `session`, or any other name.
+    `attack_fine` (the data set's own species), `attack_family` and `presented_by` divide the attacks only.
+
     Raises one DataError listing every problem: unequal lengths, no rows, scores not finite, labels other than 0 and 1,
-    missing entries, labels that contradict the attack type, videos with two labels (units, domains, attack types),
-    repeated ids.
+    missing entries, labels that contradict the attack type, videos with two labels (units, domains, attack types,
+    groups), repeated ids.
 
     >>> Scores([0.9, 0.2], [1, 0], ["p1", "p1"], ["v1", "v2"], ["synth-k"] * 2, ["live", "print"]).labels.tolist()
     [1, 0]
@@ -31,18 +39,36 @@ class Scores:
     attacks: np.ndarray  # (N,) coarse attack type; "live" (or empty) at bona fide samples
     ids: np.ndarray | None = None  # (N,) unique, for comparisons of two methods; not needed to evaluate one
 
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    _codes: dict[str, Codes] = field(default_factory=dict, init=False, repr=False)
+
     def __post_init__(self) -> None:
-        columns = {name: np.asarray(values) for name, values in vars(self).items() if values is not None}
+        given = {name: getattr(self, name) for name in (*PER_VIDEO, "scores", "videos", "ids")}
+        given |= {GROUP + name: values for name, values in self.groups.items()}
+        columns = {name: np.asarray(values) for name, values in given.items() if values is not None}
+        columns = {"scores": columns.pop("scores"), **columns}  # named first where something is wrong
         problems = length_problems(columns)
         if not problems:  # the remaining checks read columns side by side
             problems += score_problems(columns["scores"]) + label_problems(columns["labels"])
             problems += _text_problems(columns)
         if not problems:
             columns = {name: _settled(name, column) for name, column in columns.items()}
-            problems += _contradictions(columns) + _video_problems(columns) + _repeated_ids(columns)
+            for name in ("scores", "videos", "ids", *PER_VIDEO):
+                if name in columns:
+                    object.__setattr__(self, name, columns[name])
+            object.__setattr__(self, "groups", {name: columns[GROUP + name] for name in self.groups})
+            problems += _contradictions(columns) + self._video_problems() + _repeated_ids(columns)
         raise_problems("in the scores", problems)
-        for name, column in columns.items():
-            object.__setattr__(self, name, column)
+
+    def codes(self, name: str) -> Codes:
+        """A column as integer codes, worked out once; `persons` are the units, each of its own domain."""
+        if name not in self._codes:
+            if name == "persons":
+                self._codes[name] = combine(self.codes("domains"), self.codes("units"))
+            else:
+                grouped = name.startswith(GROUP)
+                self._codes[name] = encode(self.groups[name.removeprefix(GROUP)] if grouped else getattr(self, name))
+        return self._codes[name]
 
     def by_video(self) -> Scores:
         """One row a video with the mean score of its frames; ids become the videos.
@@ -50,25 +76,55 @@ class Scores:
         The mean is taken over sorted scores as lowest + mean(score - lowest): the order of the rows then has no
         influence, and equal scores stay equal whatever the number of frames, so no tie is broken by rounding.
         """
-        videos, first, position, frames = np.unique(
-            self.videos, return_index=True, return_inverse=True, return_counts=True
-        )
-        order = np.lexsort((self.scores, position))
+        videos = self.codes("videos")
+        frames = np.bincount(videos.codes)
+        order = np.lexsort((self.scores, videos.codes))
         lowest = self.scores[order][np.cumsum(frames) - frames]
-        excess = np.bincount(position[order], self.scores[order] - lowest[position[order]])
-        columns = {name: getattr(self, name)[first] for name in PER_VIDEO}
-        return Scores(scores=lowest + excess / frames, videos=videos, ids=videos, **columns)
+        excess = np.bincount(videos.codes[order], self.scores[order] - lowest[videos.codes[order]])
+        columns: dict[str, Any] = {name: getattr(self, name)[videos.first] for name in PER_VIDEO}
+        groups = {name: column[videos.first] for name, column in self.groups.items()}
+        mean = lowest + excess / frames
+        return Scores(scores=mean, videos=videos.values, ids=videos.values, groups=groups, **columns)
 
-    def counts(self) -> dict[str, int]:
-        """Samples, units and videos, in all and of each class."""
+    def counts(self) -> dict[str, int | float]:
+        """Samples, units and videos, in all and of each class; and how many equal units they are worth (Kish).
+
+        `(sum of n)^2 / sum of n^2` over the samples n of a class in each unit: a hundred frames of one person and one
+        of each of nine others are worth 1.2 persons, not ten. Source: Kish, Survey Sampling (1965).
+        """
         live = self.labels == 1
-        numbers = {"samples": len(live), "live": int(live.sum()), "attack": int((~live).sum())}
-        for name in ("units", "videos"):
-            column = getattr(self, name)
-            numbers[name] = len(np.unique(column))
-            numbers[f"live_{name}"] = len(np.unique(column[live]))
-            numbers[f"attack_{name}"] = len(np.unique(column[~live]))
-        return numbers | {"domains": len(np.unique(self.domains))}
+        numbers: dict[str, int | float] = {"samples": len(live), "live": int(live.sum()), "attack": int((~live).sum())}
+        for name, column in (("units", self.codes("persons")), ("videos", self.codes("videos"))):
+            numbers[name] = len(column.values)
+            for kind, rows in (("live", live), ("attack", ~live)):
+                numbers[f"{kind}_{name}"] = int((np.bincount(column.codes[rows]) > 0).sum())
+        for kind, rows in (("live", live), ("attack", ~live)):
+            numbers[f"{kind}_effective_units"] = effective_units(self.codes("persons").codes[rows])
+        return numbers | {"domains": len(self.codes("domains").values)}
+
+    def _video_problems(self) -> list[str]:
+        """Frames of one video must agree, or its mean score means nothing."""
+        videos = self.codes("videos")
+        problems = []
+        for name in (*PER_VIDEO, *(GROUP + name for name in self.groups)):
+            column = self.codes(name)
+            mixed = np.unique(videos.codes[column.codes != column.codes[videos.first][videos.codes]])
+            if len(mixed):
+                here = np.unique(column.codes[videos.codes == mixed[0]])
+                values = ", ".join(str(value) for value in column.values[here])
+                example = videos.values[mixed[0]]
+                problems.append(f"videos: {len(mixed)} with more than one of {name}, first {example} ({values})")
+        return problems
+
+
+def effective_units(units: np.ndarray) -> float:
+    """(sum of n)^2 / sum of n^2 over the samples n of each unit; `units` (N,) are the unit codes of the samples.
+
+    >>> effective_units(np.array([0, 0, 1, 1])), effective_units(np.array([0, 0, 0, 1]))
+    (2.0, 1.6)
+    """
+    sizes = np.bincount(units).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(units) else 0.0
 
 
 def _text_problems(columns: dict[str, np.ndarray]) -> list[str]:
@@ -92,42 +148,25 @@ def _missing(column: np.ndarray) -> np.ndarray:
 
 
 def _settled(name: str, column: np.ndarray) -> np.ndarray:
-    """The column in its final type: scores float64, labels int64, attacks text, others integers or text."""
+    """The column in its final type: scores float64, labels int64, attacks and groups text, others integers or text."""
     if name == "scores":
         return column.astype(np.float64)
     if name == "labels":
         return column.astype(np.int64)
-    if name == "attacks":
-        return np.where(_missing(column), "", column.astype(str))
-    return column.astype(str) if column.dtype.kind == "O" else column
+    if name == "attacks" or name.startswith(GROUP):
+        return column if column.dtype.kind == "U" else np.where(_missing(column), "", column.astype(str))
+    return column.astype(str) if column.dtype.kind in "OS" else column
 
 
 def _contradictions(columns: dict[str, np.ndarray]) -> list[str]:
     """A file with swapped labels has live rows with attack types and attacks called live."""
     live, named_live = columns["labels"] == 1, columns["attacks"] == "live"
-    has_type = ~np.isin(columns["attacks"], ["live", ""])
+    has_type = ~named_live & (columns["attacks"] != "")
     return positions("attacks", "labelled 0 (attack) but called 'live'", ~live & named_live) + positions(
         "attacks", "labelled 1 (bona fide) but with an attack type", live & has_type
     )
 
 
-def _video_problems(columns: dict[str, np.ndarray]) -> list[str]:
-    """Frames of one video must agree, or its mean score means nothing."""
-    videos, first, position = np.unique(columns["videos"], return_index=True, return_inverse=True)
-    problems = []
-    for name in PER_VIDEO:
-        column = columns[name]
-        mixed = np.unique(position[column != column[first][position]])
-        if len(mixed):
-            example = videos[mixed[0]]
-            values = ", ".join(str(value) for value in np.unique(column[columns["videos"] == example]))
-            problems.append(f"videos: {len(mixed)} with more than one of {name}, first {example} ({values})")
-    return problems
-
-
 def _repeated_ids(columns: dict[str, np.ndarray]) -> list[str]:
-    if "ids" not in columns:
-        return []
-    ids, counts = np.unique(columns["ids"], return_counts=True)
-    repeated = ids[counts > 1]
-    return [f"ids: {len(repeated)} occur more than once, first {repeated[0]}"] if len(repeated) else []
+    repeated = repeated_values(columns["ids"]) if "ids" in columns else []
+    return [f"ids: {len(repeated)} occur more than once, first {repeated[0]}"] if repeated else []

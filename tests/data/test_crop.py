@@ -122,14 +122,25 @@ def test_black_modalities_are_named_together():
     images["ir"] = np.zeros_like(images["ir"])
     with pytest.raises(DataError) as raised:
         crop_frame(images, "own-box")
-    black = "is black all over (no value above 8), expected a face"
-    assert str(raised.value) == f"no box for the crop 'own-box': depth {black}; ir {black}"
+    assert str(raised.value) == (
+        "no box for the crop 'own-box': ir is black all over (no value above 8), expected a face"
+    )
     assert not crop_frame(images, "rgb-box")[
         "depth"
     ].any()  # the box is that of rgb: a black depth is what was measured
     images["rgb"] = np.zeros_like(images["rgb"])
+    with pytest.raises(DataError, match=r"no box for the crop 'own-box': rgb is black .*; ir is black "):
+        crop_frame(images, "own-box")
     with pytest.raises(DataError, match="no box for the crop 'rgb-box': rgb is black"):
         crop_frame(images, "rgb-box")
+
+
+def test_a_depth_that_is_one_hole_stays_whole():
+    images, boxes = frame()
+    images["depth"] = np.full_like(images["depth"], BLACK)
+    cut = crop_frame(images, "own-box")
+    assert np.array_equal(cut["depth"], images["depth"])
+    assert np.array_equal(cut["ir"], boxes["ir"].of(images["ir"]))
 
 
 def test_unknown_crops_are_refused():

@@ -317,7 +317,7 @@ def test_missing_and_unreadable_files_are_one_list(folder, tmp_path):
     with pytest.raises(DataError) as caught:
         prepare(FolderSource(folder / "list.csv", "lab"), tmp_path / "stores")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "lab: 3 problem(s), nothing was written"
+    assert lines[0] == "lab: 3 problem(s) in 4 rows, nothing was written"
     assert lines[1].startswith("  - row 2: rgb rgb/0.png: no such file; depth depth/0.png: is not an image")
     assert lines[2].startswith("  - row 3: ir ir/1.png: looks like a colour image")
     assert lines[3].startswith("  - row 5: depth depth/3.png: has 16 bits (values 1 to 900)")

@@ -111,8 +111,6 @@ FAULTS = [
     ("rgb", "gray", "gray image in the rgb column: expected colour"),
     ("depth", "colour", "looks like a colour image in the depth column: its channels differ by up to 18"),
     ("ir", "colour", "looks like a colour image in the ir column"),
-    ("rgb", "black", "is black all over (no value above 8), expected a face"),
-    ("depth", "black", "is black all over (no value above 8), expected a face"),
 ]
 
 
@@ -135,7 +133,56 @@ def test_a_missing_modality_and_a_missing_frame_are_missing(rows, tmp_path):
     damage(tmp_path / rows[0].rgb, "missing")
     assert str(fault(tmp_path, rows[0])) == f"rgb {rows[0].rgb}: {absent}; depth {rows[0].depth}: {absent}"
     damage(tmp_path / rows[1].rgb, "missing")
-    assert str(fault(tmp_path, rows[1])) == f"rgb {rows[1].rgb}: no such file; the folder holds no frames at all"
+    assert str(fault(tmp_path, rows[1])) == f"rgb {rows[1].rgb}: no such file; the folder holds nothing"
+
+
+def test_files_that_are_no_frames_are_named(rows, tmp_path):
+    write_profile(tmp_path, rows[:2])
+    folder = (tmp_path / rows[0].ir).parent
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(".JPG"))
+    text = f"ir {rows[0].ir}: no such file; the folder holds 0003.JPG, 0026.JPG: none is named <number>.jpg"
+    assert str(fault(tmp_path, rows[0])) == text
+    for number in (4, 5):
+        (folder / f"{number:04d}.png").touch()
+    assert "holds 0003.JPG, 0004.png, 0005.png and 1 more: none is" in str(fault(tmp_path, rows[0]))
+
+
+def test_a_link_to_nowhere_is_called_one(rows, tmp_path):
+    write_profile(tmp_path, rows[:2])
+    path = tmp_path / rows[0].depth
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere.jpg")
+    error = fault(tmp_path, rows[0])
+    assert isinstance(error, MissingFiles)
+    assert str(error) == f"depth {rows[0].depth}: is a broken link: the file it leads to is not there"
+
+
+def test_two_files_of_one_frame_are_an_error(rows, tmp_path):
+    write_color(tmp_path, rows[:1], cards={"AF-900": CARD})
+    write_color(tmp_path, rows[:1], digits=8, cards={"AF-900": CARD})
+    error = fault(tmp_path, rows[0], CefaColor)
+    assert not isinstance(error, MissingFiles)
+    folder = "CASIA_CeFA/Ethnicity/AF/AF-900-*/1_900_1_1_1"
+    same = "00000003.jpg and 0003.jpg are one frame, expected one file. Keep one"
+    assert str(error) == "; ".join(f"{folder}/{name}: {same}" for name in ("color", "depth", "ir"))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        ((2, 3), "is 3 px high and 2 px wide, expected a face of at least 16 px"),
+        ((200, 15), "is 15 px high and 200 px wide, expected a face of at least 16 px"),
+        ((120, 40), "is 40 px high and 120 px wide, its colour image 88 px high and 112 px wide: not the same part"),
+        ((40, 120), "is 120 px high and 40 px wide, its colour image 88 px high and 112 px wide: not the same part"),
+    ],
+)
+def test_sizes_that_no_face_has_are_refused(size, text, rows, tmp_path):
+    write_profile(tmp_path, rows[:1])
+    for path in (rows[0].depth, rows[0].ir):
+        Image.new("L", size, 90).save(tmp_path / path)
+    found = str(fault(tmp_path, rows[0]))
+    assert f"depth {rows[0].depth}: {text}" in found and f"ir {rows[0].ir}: {text}" in found
 
 
 def test_a_damaged_file_beside_a_missing_one_is_not_only_missing(rows, tmp_path):

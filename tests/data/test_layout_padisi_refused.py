@@ -11,6 +11,7 @@ import numpy as np
 import padisi_tree as tree
 import pytest
 
+from fasbench.data.layouts import find_layout
 from fasbench.data.layouts.base import Layout, MissingFiles
 from fasbench.data.layouts.padisi import PadisiByTransaction, PadisiByTrial
 from fasbench.data.lists import ListRow
@@ -18,6 +19,7 @@ from fasbench.errors import DataError
 
 VARIANTS = (PadisiByTrial, PadisiByTransaction)
 FIRST = tree.TRIALS[0]
+SEARCHED = "in the folder or down to 2 levels below it, with the suffix in small letters"
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def error(layout: Layout, row: ListRow) -> str:
 def test_nothing_is_found_elsewhere(variant, root):
     for place in (root, root / "nowhere"):
         assert not variant.found(place)
-        with pytest.raises(DataError, match=f"no file {variant.expects} in it or 2 levels below"):
+        with pytest.raises(DataError, match=f"no file {variant.expects} {SEARCHED}"):
             variant(place)
 
 
@@ -57,10 +59,21 @@ def test_a_sample_that_is_not_there_or_under_the_other_name_is_missing(rows, roo
     with pytest.raises(MissingFiles) as caught:
         layout.read(rows[1])
     assert str(caught.value) == f"no {tree.TRIALS[1]}.npz, but {other}: name all files in one of the two ways"
-    with pytest.raises(MissingFiles, match=f"^no {tree.TRIALS[2]}.npz$"):
+    with pytest.raises(MissingFiles, match=f"^no {tree.TRIALS[2]}.npz {SEARCHED}$"):
         layout.files(rows[2])
-    with pytest.raises(MissingFiles, match=f"^no ID_<transaction id>_{tree.TRIALS[2]}_<trial name>.npz$"):
+    with pytest.raises(MissingFiles, match=f"^no ID_<transaction id>_{tree.TRIALS[2]}_<trial name>.npz {SEARCHED}$"):
         PadisiByTransaction(root).read(rows[2])
+
+
+def test_files_too_deep_or_with_a_suffix_in_capitals_are_told_where_they_are_looked_for(root):
+    (root / "a/b/c").mkdir(parents=True)
+    for path in (root / f"{FIRST}.NPZ", root / f"a/b/c/{FIRST}.npz"):
+        path.touch()
+    with pytest.raises(DataError) as caught:
+        find_layout("padisi", root)
+    assert f"  - npz-by-trial: <trial id>.npz {SEARCHED}" in str(caught.value).splitlines()
+    (root / f"a/b/{FIRST}.npz").touch()
+    assert find_layout("padisi", root).name == "npz-by-trial"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

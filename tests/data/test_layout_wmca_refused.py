@@ -11,7 +11,7 @@ import wmca_tree as tree
 from PIL import Image
 
 from fasbench.data.layouts.base import Layout, MissingFiles
-from fasbench.data.layouts.wmca import WmcaImages, WmcaPackages
+from fasbench.data.layouts.wmca import MISSING, WmcaImages, WmcaPackages
 from fasbench.data.lists import ListRow
 from fasbench.errors import DataError
 
@@ -75,7 +75,7 @@ def test_a_missing_package_is_one_error(root):
     assert WmcaPackages.found(root)
     with pytest.raises(DataError) as caught:
         WmcaPackages(root)
-    assert str(caught.value).splitlines()[1:] == [f"  - the package {tree.RGB} (for rgb) is missing"]
+    assert str(caught.value).splitlines()[1:] == [f"  - the package {tree.RGB} (for rgb) {MISSING}"]
     (root / tree.RGB).mkdir()
     with pytest.raises(DataError, match=rf"{tree.RGB} holds no recording: expected WMCA/face-station/"):
         WmcaPackages(root)
@@ -90,6 +90,14 @@ def test_an_image_that_is_not_there_is_missing_and_its_neighbours_are_named(root
         f"depth {path}/depth/0012.jpg: no such file. Nearest of the 2 that are there: 0010.jpg, 0024.jpg; "
         f"ir {path}/ir/0012.jpg: no such folder"
     )
+
+
+def test_a_link_to_nowhere_is_called_one(root, rows):
+    path = root / rows[0].ir
+    path.unlink()
+    path.symlink_to(root / "nowhere.jpg")
+    text = f"ir {rows[0].ir}: is a broken link: the file it leads to is not there"
+    assert error(WmcaImages(root), rows[0], MissingFiles) == text
 
 
 def test_black_stand_ins_of_missing_frames_are_missing_but_black_depth_is_not(root, rows):

@@ -58,9 +58,21 @@ def test_a_checkout_is_copied_once(checkout, tmp_path):
     lists.check_lists(target, needed())
 
 
-def test_a_folder_that_holds_the_files_themselves_will_do(checkout, tmp_path):
-    lists.copy_lists(checkout / "Bench", tmp_path / "cache", needed())
+@pytest.mark.parametrize("folder", ["", "other-name"])
+def test_a_folder_that_holds_the_files_themselves_will_do_and_one_above_it(checkout, tmp_path, folder):
+    source = tmp_path / "here" / folder
+    source.parent.mkdir(exist_ok=True)
+    (checkout / "Bench").rename(source)
+    lists.copy_lists(tmp_path / "here", tmp_path / "cache", needed())
     assert files(tmp_path / "cache") == CONTENT
+
+
+def test_of_several_repositories_those_that_a_folder_has_anything_of(checkout, tmp_path):
+    elsewhere = Needed(ListFile(file="Other/B@1.txt", sha256="b" * 64), None)
+    assert lists.lists_at(checkout, [*needed(), elsewhere]) == needed()
+    assert lists.lists_at(tmp_path / "nowhere", [*needed(), elsewhere]) == [*needed(), elsewhere]
+    (checkout / "Bench" / "A-test.txt").unlink()  # of one repository all are wanted
+    assert lists.lists_at(checkout, [*needed(), elsewhere]) == needed()
 
 
 def test_a_differing_list_in_the_cache_is_replaced(checkout, tmp_path):
@@ -93,7 +105,7 @@ def test_missing_lists_are_named_together_and_without_a_source_their_authors_are
 
 def test_protocols_that_name_a_list_twice_need_it_once():
     found = lists.bundled_lists()
-    assert len({item.list.file for item in found}) == len(found) == 12
+    assert len({item.list.file for item in found}) == len(found) == 18
     one = load_protocol(protocols()["mmdg/fixed"])
     assert lists.needed_lists([one, one]) == lists.needed_lists([one])
 
@@ -133,7 +145,9 @@ def test_a_download_that_differs_is_not_kept_and_the_sound_ones_are(web, tmp_pat
     with pytest.raises(DataError) as caught:
         lists.download_lists(tmp_path, needed())
     title, problem = str(caught.value).splitlines()
-    assert title == "1 of 2 lists could not be downloaded; give your own copy by --from PATH"
+    assert title == (
+        f"1 of 2 lists could not be downloaded, the others are in {tmp_path}; give your own copy by --from PATH"
+    )
     assert problem.startswith(f"  - {url}: list differs: expected sha256 {sha256(CONTENT['Bench/A-test.txt'])}, found ")
     assert list(files(tmp_path)) == ["Bench/A-train.txt"]
 

@@ -249,7 +249,7 @@ def test_all_problems_of_all_rows_are_in_one_error(tmp_path):
             prepare(MemorySource(300, changes), tmp_path, workers=workers)
         text = str(caught.value)
         assert [line.strip() for line in text.splitlines()][:2] == [
-            "memory: 12 problem(s), nothing was written",
+            "memory: 12 problem(s) in 300 rows, nothing was written",
             "- a.png: no such file",
         ]
         for part in (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fasbench.data.synthetic import NAMES
-from fasbench.data.taxonomy import COARSE, TAXONOMY, Attack, lookup, parse
+from fasbench.data.taxonomy import COARSE, FAMILIES, TAXONOMY, Attack, family, lookup, parse
 from fasbench.errors import DataError
 
 # WMCA: type -> class -> first and last number of each run of instruments (the seven attack lists of Flex-Modal).
@@ -115,6 +115,13 @@ def test_every_data_set_has_one_live_class_and_known_classes_only(dataset):
     assert {attack.coarse for attack in attacks} <= set(COARSE)
     assert len({attack.fine for attack in attacks}) == len(attacks)  # the fine class keeps codes apart
     assert any(attack.coarse == "live" for attack in attacks)
+
+
+def test_every_attack_has_one_family():
+    assert sorted(coarse for classes in FAMILIES.values() for coarse in classes) == sorted(set(COARSE) - {"live"})
+    assert {family(coarse) for coarse in ("papermask", "rigidmask", "flexiblemask", "fakehead")} == {"mask"}
+    assert {family(coarse) for coarse in ("print", "cutprint", "replay")} == {"flat"}
+    assert family("live") == family("no such class") == ""
 
 
 def test_the_embedded_data_sets_use_the_taxonomy():

@@ -1,12 +1,14 @@
 """evaluate(): one small case by hand, and the cases where numbers are undefined."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
+from made_scores import made_scores
 
 from fasbench.errors import ConfigError
-from fasbench.metrics import METRICS_VERSION, POLICIES, Scores, evaluate
+from fasbench.metrics import METRICS_VERSION, POLICIES, Scores, evaluate, evaluate_with_replicates, interval
 
 
 def part(rows):
@@ -29,8 +31,8 @@ TEST = part(
 
 
 def test_by_hand():
-    result = evaluate(VALIDATION, TEST)
-    assert result["metrics_version"] == METRICS_VERSION == 1
+    result = evaluate(VALIDATION, TEST, replicates=0)
+    assert result["metrics_version"] == METRICS_VERSION == 2
     assert list(result["levels"]) == ["frame", "video"]
 
     frame = result["levels"]["frame"]
@@ -46,8 +48,8 @@ def test_by_hand():
     # At 0.34 the attack 0.7 passes (1/4); live 0.1 and 0.32 are rejected (2/4).
     assert (source["apcer"], source["bpcer"], source["hter"], source["acer"]) == (1 / 4, 1 / 2, 3 / 8, 3 / 8)
     assert source["apcer_per_attack"] == {
-        "mask": {"value": 1 / 2, "n": 2, "units": 1},
-        "print": {"value": 0.0, "n": 2, "units": 1},
+        "mask": {"value": 1 / 2, "n": 2, "units": 1, "interval": None},
+        "print": {"value": 0.0, "n": 2, "units": 1, "interval": None},
     }
     assert (source["apcer_max"], source["acer_max"]) == (None, None)
     assert source["undefined"]["acer_max"] == "undefined: no attack type has 20 units (mask: 1, print: 1)"
@@ -93,12 +95,20 @@ def test_every_none_has_a_reason(level):
     one_class = [part({"a": ([0.2, 0.4], "print")}), part({"a": ([0.2, 0.4], "live")}), part({"a": ([0.2], "live")})]
     for validation in [VALIDATION, *one_class]:
         for test in [TEST, *one_class]:
-            found = evaluate(validation, test)["levels"][level]
+            found = evaluate(validation, test, replicates=5)["levels"][level]
             for block in (found, found["validation"], *found["policies"].values()):
                 missing = {name for name, value in block.items() if value is None and name != "apcer_max_attack"}
                 assert missing == set(block["undefined"])
-            for rate in found["tpr_at_fpr"].values():
-                assert (rate["value"] is None) == (rate["reason"] is not None)
+            for rate in (*found["tpr_at_fpr"].values(), *found["bpcer_at_apcer"].values()):
+                assert (rate["value"] is None) == (rate["reason"] is not None) == (rate["interval"] is None)
+            groups = [group for slices in found["slices"].values() for group in slices["groups"].values()]
+            for block in (*groups, *(numbers for group in groups for numbers in group["policies"].values())):
+                missing = {name for name, value in block.items() if value is None}
+                assert missing == set(block["undefined"]) and not missing & set(block["intervals"])
+            for block in (found, *found["policies"].values()):
+                assert not set(block["intervals"]) & set(block["undefined"])
+            for slices in found["slices"].values():
+                assert all((w["value"] is None) == (w["reason"] is not None) for w in slices["worst"].values())
 
 
 def test_one_class_in_test():
@@ -174,12 +184,63 @@ def test_row_order_does_not_matter():
     }
     order = generator.permutation(120)
     shuffled = Scores(**{name: column[order] for name, column in columns.items()})
-    assert evaluate(shuffled, shuffled) == evaluate(Scores(**columns), Scores(**columns))
+    plain = Scores(**columns)
+    assert evaluate(shuffled, shuffled, replicates=50) == evaluate(plain, plain, replicates=50)
+
+
+def test_bpcer_at_apcer_by_hand():
+    # 20 attacks: 0.05 ... 1.00; live 0.5, 0.92, 0.96, 0.99. APCER 10 %: two may pass, 0.95 and 1.00; the threshold lies
+    # above 0.90, and 0.5 is rejected (1/4). 5 %: one may pass, 1.00; above 0.95, so 0.5 and 0.92 (2/4). 1 %: n/a.
+    rows = {f"a{i}": ([i / 20], "print") for i in range(1, 21)}
+    rows |= {f"l{i}": ([score], "live") for i, score in enumerate((0.5, 0.92, 0.96, 0.99))}
+    found = evaluate(VALIDATION, part(rows), replicates=20)["levels"]["frame"]
+    rates = found["bpcer_at_apcer"]
+    assert (rates["10%"]["value"], rates["5%"]["value"], rates["1%"]["value"]) == (0.25, 0.5, None)
+    assert rates["1%"]["reason"] == "undefined: 100 attacks are needed, there are 20"
+    assert (
+        rates["1%"]["interval"] is None and rates["10%"]["interval"]["low"] <= 0.25 <= rates["10%"]["interval"]["high"]
+    )
+
+
+def test_intervals_stand_beside_their_numbers():
+    validation, test = made_scores(1, 90, ("l", "m")), made_scores(2, 90, ("k",))
+    metrics, found = evaluate_with_replicates(validation, test, replicates=100)
+    assert metrics["bootstrap"] == {"replicates": 100, "confidence": 0.95}
+    for level in ("frame", "video"):
+        block = metrics["levels"][level]
+        assert set(block["intervals"]) == {"auc", "eer"}
+        assert block["intervals"]["auc"] == asdict(interval(found.arrays[level, "auc"]))
+        source = block["policies"]["source-eer"]
+        names = {"threshold", "hter", "acer", "apcer", "bpcer", "apcer_max", "acer_max"}
+        assert set(source["intervals"]) == names
+        for name in names:
+            assert source["intervals"][name]["low"] <= source[name] <= source["intervals"][name]["high"]
+            assert source["intervals"][name]["unreliable"] is None
+        assert source["apcer_per_attack"]["mask"]["interval"]["low"] < source["apcer_per_attack"]["mask"]["value"]
+        assert block["policies"]["fixed@0.5"]["intervals"]["threshold"]["low"] == 0.5
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert evaluate(validation, test, replicates=0)["levels"]["frame"]["intervals"] == {}
+
+
+def test_few_effective_units_are_unreliable_with_the_reason():
+    few = evaluate(VALIDATION, TEST, replicates=10)["levels"]["frame"]
+    assert few["intervals"]["auc"]["unreliable"] == "fewer than 20 effective units: test live 2.0, test attack 2.0"
+    source = few["policies"]["source-eer"]["intervals"]
+    # live validation: units of 2 and 1 frames, 9 / 5
+    assert source["bpcer"]["unreliable"] == (
+        "fewer than 20 effective units: test live 2.0, validation live 1.8, validation attack 1.0"
+    )
+    assert source["threshold"]["unreliable"].endswith("units: validation live 1.8, validation attack 1.0")
+    assert few["policies"]["fixed@0.5"]["intervals"]["apcer"]["unreliable"].endswith("units: test attack 2.0")
+    many = evaluate(made_scores(1, 90), made_scores(2, 90), replicates=10)["levels"]["frame"]
+    assert many["intervals"]["auc"]["unreliable"] is None
+    oracle = few["policies"]["test-eer"]["intervals"]["bpcer"]["unreliable"]  # its threshold rests on both classes
+    assert "validation" not in oracle and "test live" in oracle
 
 
 def test_policies_can_be_chosen():
     frame = evaluate(VALIDATION, TEST, ["source-eer"])["levels"]["frame"]
     assert list(frame["policies"]) == ["source-eer"]
-    assert list(evaluate(VALIDATION, TEST)["levels"]["frame"]["policies"]) == list(POLICIES)
+    assert list(evaluate(VALIDATION, TEST, replicates=0)["levels"]["frame"]["policies"]) == list(POLICIES)
     with pytest.raises(ConfigError, match="Did you mean 'test-eer'"):
         evaluate(VALIDATION, TEST, ["test-eeer"])

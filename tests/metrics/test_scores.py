@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fasbench.errors import DataError
-from fasbench.metrics import Scores
+from fasbench.metrics import Scores, columns
+from fasbench.metrics.columns import encode, repeated_values
 
 GOOD = {
     "scores": [0.2, 0.4, 0.9, 0.7, 0.1],
@@ -52,8 +53,48 @@ def test_counts_by_hand():
         "videos": 3,
         "live_videos": 2,
         "attack_videos": 1,
+        "live_effective_units": 1.0,
+        "attack_effective_units": 1.0,
         "domains": 1,
     }
+
+
+def test_effective_units_by_hand():
+    # Live units of 1, 1 and 4 frames: (1 + 1 + 4)^2 / (1 + 1 + 16) = 2; attacks: two units of 2 frames.
+    units = ["a", "b", "c", "c", "c", "c", "a", "a", "b", "b"]
+    labels, videos = [1] * 6 + [0] * 4, [f"v{i}" for i in range(10)]
+    part = Scores([0.5] * 10, labels, units, videos, ["k"] * 10, ["live"] * 6 + ["mask"] * 4)
+    assert (part.counts()["live_effective_units"], part.counts()["attack_effective_units"]) == (2.0, 2.0)
+    # The same name in another domain is another unit.
+    apart = Scores([0.5] * 4, [1] * 4, ["a"] * 4, videos[:4], ["k", "k", "l", "l"], ["live"] * 4)
+    assert (apart.counts()["units"], apart.counts()["live_effective_units"]) == (2, 2.0)
+
+
+def test_groups_are_settled_and_follow_the_video():
+    scores = with_column(groups={"race": ["A", "A", None, None, "B"]})
+    assert scores.groups["race"].tolist() == ["A", "A", "", "", "B"]
+    assert scores.by_video().groups["race"].tolist() == ["", "A", "B"]  # v1, v2, v3
+
+
+def test_codes_are_those_of_numpy():
+    generator = np.random.default_rng(0)
+    for column in (
+        generator.choice(["", "k", "synth-k", "synth-l", "é"], 50),
+        generator.integers(-3, 3, 50),
+        np.array([""] * 3),
+        generator.choice(["k", "synth-k"], 50)[::2],
+    ):
+        values, first, codes = np.unique(column, return_index=True, return_inverse=True)
+        found = encode(column)
+        for one, other in zip((found.values, found.first, found.codes), (values, first, codes), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_texts_that_share_a_hash_are_told_apart(monkeypatch):
+    monkeypatch.setattr(columns, "_hashes", lambda column: np.zeros(len(column), dtype=np.uint64))
+    assert encode(np.array(["b", "a", "b"])).codes.tolist() == [1, 0, 1]
+    assert repeated_values(np.array(["b", "a"])) == []
+    assert repeated_values(np.array(["b", "a", "b"])) == ["b"]
 
 
 def test_types_are_settled():
@@ -81,6 +122,11 @@ def test_types_are_settled():
         ({"units": ["a", "c", "b", "b", "b"]}, r"videos: 1 with more than one of units, first v2 \(a, c\)"),
         ({"labels": [1, 1, 0, 0, 0]}, "attacks: 3 labelled 0 .attack. but called 'live', first at position 2"),
         ({"labels": [1, 1, 0, 0, 0]}, "attacks: 2 labelled 1 .bona fide. but with an attack type"),
+        (
+            {"groups": {"race": ["A", "B", "A", "A", ""]}},
+            r"videos: 1 with more than one of group race, first v2 \(A, B\)",
+        ),
+        ({"groups": {"race": ["A"]}}, "lengths differ: .*, group race 1"),
         ({"ids": ["p", "q", "p", "r", "s"]}, "ids: 1 occur more than once, first p"),
         ({"videos": ["v"] * 5, "scores": [0.1] * 4}, "lengths differ"),
         ({name: [] for name in GOOD}, "no samples"),

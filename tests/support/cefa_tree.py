@@ -5,7 +5,8 @@ What is written is documented (the official lists, the video lists of CASIA-FAS-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -46,3 +47,19 @@ def write_color(
     root: Path, rows: list[ListRow], digits: int = 4, cards: Mapping[str, str] | None = None, **options: bool
 ) -> None:
     coded.write(root, rows, partial(color_path, digits=digits, cards=cards), SHEETS, **options)
+
+
+def frames_of(video: ListRow, numbers: Iterable[int]) -> list[ListRow]:
+    """Rows of a video's frames, in the grammar of the frame lists, of a row of a list of videos."""
+    folder = video.rgb.removesuffix("/profile/*.jpg")
+    return [
+        replace(
+            video,
+            id=f"{video.video}/{number}",
+            frame=number,
+            rgb=f"{folder}/profile/{number:04d}.jpg",
+            depth=f"{folder}/depth/{number:04d}.jpg",
+            ir=f"{folder}/ir/{number:04d}.jpg",
+        )
+        for number in numbers
+    ]

@@ -17,6 +17,7 @@ from fasbench.data.catalog import Progress, find_prepared, open_stores
 from fasbench.data.choice import chosen
 from fasbench.data.lists import protocol_rows
 from fasbench.data.lists.folder import ground_truth_of, list_problems, needed_lists
+from fasbench.errors import DataError, problem_list
 from fasbench.protocol import ROLES, Protocol
 from fasbench.resources import lists_root
 
@@ -38,7 +39,7 @@ def audit(
     Licensed data sets that are not prepared are audited by their lists, if those are at hand: without pixels.
 
     Args:
-        splits: those whose data sets are audited; None = all.
+        splits: those whose data sets are audited, and in which a finding must matter; None = all, and all findings.
         deep: read the images of every row, not of `SAMPLE` rows a data set.
         root: where stores lie; None = `resources.data_root()`.
         progress: of embedded data sets that have to be rendered first.
@@ -46,16 +47,25 @@ def audit(
     Raises:
         DataError: a data set with neither store nor lists, or a store that is damaged.
     """
-    names = protocol.datasets_of(splits or protocol.splits)
+    asked = list(splits or protocol.splits)
+    names = protocol.datasets_of(asked)
+    _needs_lists(protocol, names, root)
     tables = {**_listed_tables(protocol, _only_listed(protocol, names, root))}
     prepared = [name for name in names if name not in tables]
-    notes = [f"{name} is not prepared here: audited by its lists, no image was read" for name in tables]
+    notes = [
+        f"{name} is not prepared here: audited by its lists, no image was read"
+        + ("; they name videos, so that every row stands for a video" if protocol.datasets[name].videos else "")
+        for name in tables
+    ]
     for name, store in open_stores(protocol, prepared, root, progress).items():
         spec = protocol.datasets[name]
         tables[name] = table_of_store(name, store, spec, _ground_truth(protocol, name))
         if skipped := store.manifest.get("skipped", {}).get("rows", 0):
             notes.append(f"{name}: {skipped} rows were skipped when it was prepared, and are not audited")
-    return audit_tables(protocol, {name: _taken(protocol, tables[name]) for name in names}, deep, notes)
+    report = audit_tables(protocol, {name: _taken(protocol, tables[name]) for name in names}, deep, notes)
+    if len(asked) == len(protocol.splits):
+        return report
+    return report.model_copy(update={"findings": tuple(f for f in report.findings if set(f.affects) & set(asked))})
 
 
 def audit_tables(
@@ -76,7 +86,7 @@ def audit_tables(
             for name, table in tables.items()
         },
         findings=tuple(placed(finding, protocol) for finding in order),
-        notes=(*notes, *_blind_spots(tables, deep)),
+        notes=(*notes, *_blind_spots(tables, deep), *_unseen(samples)),
     )
 
 
@@ -104,12 +114,20 @@ def _metadata(tables: Mapping[str, Table]) -> Iterator[Finding]:
 
 
 def _pixels(samples: Mapping[str, Measured]) -> Iterator[Finding]:
-    from fasbench.data.audit.pixels import depth_directions, pixel_findings, repeated_images
+    from fasbench.data.audit.depth import depth_findings, directions
+    from fasbench.data.audit.pixels import pixel_findings, repeated_images
 
     for name, sample in samples.items():
         yield from pixel_findings(name, sample)
-    yield from depth_directions(samples)
+    yield from depth_findings(directions(samples))
     yield from repeated_images(samples)
+
+
+def _unseen(samples: Mapping[str, Measured]) -> Iterator[str]:
+    """What the images that were read could not tell."""
+    from fasbench.data.audit.depth import depth_notes, directions
+
+    yield from depth_notes(directions(samples))
 
 
 def _samples(tables: Mapping[str, Table], deep: bool) -> dict[str, Measured]:
@@ -129,7 +147,7 @@ def _samples(tables: Mapping[str, Table], deep: bool) -> dict[str, Measured]:
 def _only_listed(protocol: Protocol, names: list[str], root: Path | None) -> list[str]:
     """Data sets without a store whose lists are at hand."""
     specs = {name: protocol.datasets[name] for name in names}
-    missing = [name for name, spec in specs.items() if spec.lists and not find_prepared(name, spec, root)]
+    missing = [name for name, spec in specs.items() if spec.list_files and not find_prepared(name, spec, root)]
     return [
         name
         for name in missing
@@ -137,6 +155,16 @@ def _only_listed(protocol: Protocol, names: list[str], root: Path | None) -> lis
             lists_root(), needed_lists([protocol.model_copy(update={"datasets": {name: specs[name]}})])
         )
     ]
+
+
+def _needs_lists(protocol: Protocol, names: list[str], root: Path | None) -> None:
+    """Raise a DataError that names the data sets with neither store nor lists: lists are what is had first."""
+    specs = {name: protocol.datasets[name] for name in names}
+    missing = {name: spec for name, spec in specs.items() if spec.list_files and not find_prepared(name, spec, root)}
+    problems = list_problems(lists_root(), needed_lists([protocol.model_copy(update={"datasets": missing})]))
+    if problems:
+        title = f"{protocol}: neither images nor lists of {', '.join(missing)} are here; the lists are enough to begin"
+        raise DataError(problem_list(title, problems))
 
 
 def _listed_tables(protocol: Protocol, names: list[str]) -> dict[str, Table]:

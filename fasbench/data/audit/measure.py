@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fasbench.data.audit.alike import likeness
+from fasbench.data.layouts.crop import BLACK
 from fasbench.data.record import MODALITIES
 from fasbench.data.store import Images, Store
 
-PAIRS = (("rgb", "depth"), ("rgb", "ir"), ("depth", "ir"))  # columns of `likeness` and `equal`
+PAIRS = (("rgb", "depth"), ("rgb", "ir"), ("depth", "ir"))  # columns of `alike` and `equal`
 _CHUNK = 32  # rows measured together: some 50 MB at 224 px
 _BRIGHT = 250  # gray level from which a pixel counts as saturated
-_FLAT = 2.0  # standard deviation in gray levels below which an image has nothing that could be compared
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Measures:
     saturated: np.ndarray  # (N, 3) share of pixels at the upper end
     chroma: np.ndarray  # (N,) largest difference between the colour channels
     warmth: np.ndarray  # (N,) red - blue, mean over the middle of the image
-    likeness: np.ndarray  # (N, 3) correlation of two modalities, in the order of PAIRS
+    alike: np.ndarray  # (N, 3) correlation of two modalities in the same place, 0 to 1, in the order of PAIRS
     equal: np.ndarray  # (N, 3) bool: the same values in every pixel
-    rising: np.ndarray  # (N,) depth in the middle - depth around it, holes (0) left out
+    rising: np.ndarray  # (N,) depth in the middle - depth around it, holes left out
     digest: np.ndarray  # (N, 3) hash of each image, "" where absent or without content
 
 
@@ -44,7 +45,7 @@ def _measured(store: Store, rows: np.ndarray) -> Iterator[tuple[np.ndarray, ...]
         planes = [image.reshape(len(image), -1) for image in images[:3]]  # (B, pixels)
         lowest, highest = (np.stack([getattr(plane, name)(axis=1) for plane in planes], 1) for name in ("min", "max"))
         bright = np.stack([(plane >= _BRIGHT).mean(axis=1) for plane in planes], 1)
-        likeness, equal = _compare(images)
+        alike, equal = _compare(images)
         middle = _middle(images.rgb)
         yield (
             _where(images.present, highest),
@@ -52,7 +53,7 @@ def _measured(store: Store, rows: np.ndarray) -> Iterator[tuple[np.ndarray, ...]
             _where(images.present, bright),
             _where(images.present[:, 0], np.ptp(images.rgb, axis=3).max(axis=(1, 2))),
             _where(images.present[:, 0], middle[..., 0].mean(axis=(1, 2)) - middle[..., 2].mean(axis=(1, 2))),
-            likeness,
+            alike,
             equal,
             _where(images.present[:, 1], _rising(images.depth)),
             _digests(images),
@@ -82,44 +83,29 @@ def _compare(images: Images) -> tuple[np.ndarray, np.ndarray]:
         "depth": [images.depth],
         "ir": [images.ir],
     }
-    likeness, equal = np.empty((len(images.rgb), 3)), np.empty((len(images.rgb), 3), bool)
+    alike, equal = np.empty((len(images.rgb), 3)), np.empty((len(images.rgb), 3), bool)
     for column, (one, other) in enumerate(PAIRS):
         present = images.present[:, MODALITIES.index(one)] & images.present[:, MODALITIES.index(other)]
         (second,) = views[other]
-        alike = [_correlation(first, second) for first in views[one]]
-        likeness[:, column] = _where(present, np.max(alike, axis=0))
+        alike[:, column] = _where(present, likeness(views[one], second))
         same = [(first == second).all(axis=(1, 2)) for first in views[one]]
-        equal[:, column] = np.any(same, axis=0) & ~np.isnan(likeness[:, column])
-    return likeness, equal
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pearson's, over each image, (B,); background that is black in both does not count, for it would always agree."""
-    inside = (one > 0) | (other > 0)
-    number = np.maximum(inside.sum(axis=(1, 2)), 1)
-    first, second = (image.astype(np.float32) for image in (one, other))
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return (values * inside).sum(axis=(1, 2), dtype=np.float64) / number
-
-    mean_first, mean_second = mean(first), mean(second)
-    variance_first = mean(first * first) - mean_first**2
-    variance_second = mean(second * second) - mean_second**2
-    flat = np.minimum(variance_first, variance_second) < _FLAT**2
-    scale = np.sqrt(np.where(flat, 1, variance_first * variance_second))
-    return np.where(flat, np.nan, (mean(first * second) - mean_first * mean_second) / scale)
+        equal[:, column] = np.any(same, axis=0) & ~np.isnan(alike[:, column])
+    return alike, equal
 
 
 def _rising(depth: np.ndarray) -> np.ndarray:
-    """(B,): mean depth in the middle minus the mean around it; NaN where either has less than a tenth measured."""
-    valid = depth > 0
+    """(B,): mean depth in the middle minus the mean around it; NaN where either has less than a tenth measured.
+
+    Black is a hole or background. So is white: what was black before an image was inverted.
+    """
+    valid = (depth > BLACK) & (depth < 255 - BLACK)
     middle = np.zeros(depth.shape, bool)
     _middle(middle)[...] = True
     means = []
     for region in (middle, ~middle):
         measured = (valid & region).sum(axis=(1, 2))
         enough = measured >= 0.1 * region[0].sum()
-        total = np.where(region, depth, 0).sum(axis=(1, 2), dtype=np.float64)
+        total = np.where(valid & region, depth, 0).sum(axis=(1, 2), dtype=np.float64)
         means.append(np.where(enough, total / np.maximum(measured, 1), np.nan))
     return means[0] - means[1]
 

@@ -13,7 +13,6 @@ from fasbench.data.lists import ListRow, Trial
 from fasbench.data.loading import part_rows
 from fasbench.data.record import ATTACK, MODALITIES, SPLITS
 from fasbench.data.spec import DatasetSpec
-from fasbench.protocol import Part
 
 if TYPE_CHECKING:
     from fasbench.data.store import Store
@@ -64,7 +63,7 @@ class Table:
 
 def table_of_store(name: str, store: Store, spec: DatasetSpec, truth: Mapping[str, Trial] | None = None) -> Table:
     """The rows of a prepared store, without those the protocol drops."""
-    rows = np.concatenate([part_rows(store, Part(name, split), spec.drop) for split in SPLITS])
+    rows = np.concatenate([part_rows(store.column, split, spec.drop) for split in SPLITS])
     columns = {column: store.column(column)[rows] for column in (*COLUMNS, "pixels_sha256")}
     present = store.present[rows]
     kinds = ["+".join(m for m, there in zip(MODALITIES, row, strict=True) if there) for row in present.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,9 +29,11 @@ class Layout(ABC):
     expects: ClassVar[str]  # the tree, for people: what must lie below the root
     rules: ClassVar[int] = 1  # raise it when the same files give other pixels
     default_crop: ClassVar[Crop] = "none"  # the literature's way with this data set
+    searched: ClassVar[str] = ""  # where and for what a folder is searched, if not exactly where `expects` says
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.ranges: Mapping[str, tuple[float, float]] = {}  # of 16-bit image files: raw values that become 0 and 255
 
     @classmethod
     @abstractmethod
@@ -40,6 +43,19 @@ class Layout(ABC):
     @abstractmethod
     def files(self, row: ListRow) -> tuple[str, ...]:
         """The files of a row, relative to the root, in the order rgb, depth, ir (one file may hold several)."""
+
+    def shown(self, path: str) -> str:
+        """A path as messages may print it."""
+        return path
+
+    def frames(self, row: ListRow) -> list[int]:
+        """The numbers, ascending, of the frames that a video has in every modality; for rows of video lists.
+
+        Raises:
+            MissingFiles: there is none.
+            DataError: the video's folder is not clear.
+        """
+        raise NotImplementedError(f"{self.name} has no official list of videos")
 
     @abstractmethod
     def read(self, row: ListRow) -> dict[str, np.ndarray]:

@@ -52,6 +52,11 @@ class Box(NamedTuple):
         )
 
 
+def is_black(image: np.ndarray) -> bool:
+    """Whether no pixel exceeds `BLACK`: there is nothing on the image, whatever noise a camera or JPEG left."""
+    return int(image.max()) <= BLACK
+
+
 def content_box(image: np.ndarray) -> Box:
     """The smallest box with every pixel of which a channel exceeds `BLACK`.
 
@@ -96,7 +101,8 @@ def crop_frame(images: Mapping[str, np.ndarray], crop: Crop) -> dict[str, np.nda
 
     Raises:
         ConfigError: an unknown crop.
-        DataError: names every modality that is black all over where its box is asked for.
+        DataError: names every modality that is black all over where its box is asked for. Not depth: one that is a
+            single hole has nothing that could be cut out, and stays whole.
     """
     if check_crop(crop) == "none":
         return dict(images)
@@ -104,7 +110,8 @@ def crop_frame(images: Mapping[str, np.ndarray], crop: Crop) -> dict[str, np.nda
     problems = []
     for modality, image in images.items() if crop == "own-box" else [("rgb", images["rgb"])]:
         try:
-            boxes[modality] = content_box(image)
+            hole = modality == "depth" and is_black(image)
+            boxes[modality] = Box(0, image.shape[0], 0, image.shape[1]) if hole else content_box(image)
         except DataError as error:
             problems.append(f"{modality} {error}")
     if problems:

@@ -17,6 +17,7 @@ from fasbench.errors import DataError, problem_list
 SHAPE = (1, 22, 320, 256)  # of `data`: samples, channels, H, W
 CHANNELS = ("blue", "green", "red", "near infrared", "depth")  # the first five: the two of the RealSense come last
 DEPTH = 2  # levels below the root at which the files may lie
+_SEARCHED = f" in the folder or down to {DEPTH} levels below it, with the suffix in small letters"
 
 # Channels are scaled to [0, 1] by the bit depth of their camera. The images of the literature (DADM's conversion, and
 # those of the protocols that build on it) are rounded up, not to the nearest: 0 alone stays 0. Computed in the file's
@@ -41,6 +42,8 @@ class _Padisi(Layout):
         DataError: there is no such file, or a sample is there twice, under whatever name.
     """
 
+    searched = _SEARCHED
+
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         index: dict[str, list[str]] = {}
@@ -52,7 +55,7 @@ class _Padisi(Layout):
                         index.setdefault(match["trial"], []).append((folder / name).relative_to(root).as_posix())
                         own += form == self.expects
         if not own:
-            raise DataError(f"{root}: no file {self.expects} in it or {DEPTH} levels below")
+            raise DataError(f"{root}: no file {self.expects}{self.searched}")
         problems = [f"{trial}: {', '.join(files)}" for trial, files in index.items() if len(files) > 1]
         if problems:
             title = f"{root}: {len(problems)} sample(s) are there more than once. Keep one file of each"
@@ -73,7 +76,7 @@ class _Padisi(Layout):
         trial = row.video.removeprefix("padisi/")
         file = self._index.get(trial)
         if file is None:
-            raise MissingFiles(f"no {self.expects.replace('<trial id>', trial)}")
+            raise MissingFiles(f"no {self.expects.replace('<trial id>', trial)}{self.searched}")
         if not _NAMES[self.expects].fullmatch(Path(file).name):
             raise MissingFiles(
                 f"no {self.expects.replace('<trial id>', trial)}, but {file}: name all files in one of the two ways"

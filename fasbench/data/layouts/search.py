@@ -39,6 +39,14 @@ def _subfolders(folder: Path) -> list[Path]:
         return []
 
 
+BROKEN_LINK = "is a broken link: the file it leads to is not there"
+
+
+def is_broken_link(path: Path) -> bool:
+    """Whether a link lies there that leads to nothing: `ls` lists it, and yet there is no file."""
+    return path.is_symlink() and not path.exists()
+
+
 def nearest(frame: int, names: Mapping[int, str]) -> str:
     """The frames around one that is not there, so that a shifted numbering is seen.
 

@@ -22,7 +22,6 @@ class _SurfTree(TripletLayout):
     colour = "color"
     digits = 1
     default_crop = "none"
-    may_be_black = ("depth",)  # the depth of a flat or shiny surface can be one hole
 
 
 class SurfCrops(_SurfTree):

@@ -1,7 +1,7 @@
 """WMCA on disk: Idiap's two preprocessed packages, or the image tree that the official lists name.
 
 Either holds faces of 128 x 128 px, 8 bits a channel; anything else is another preprocessing, and an error. A frame that
-is not there is an error, never a black image. What the images of the packages show is left to the audit.
+is not there is an error, never a black image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import numpy as np
 
 from fasbench.data.layouts.base import Layout, MissingFiles
 from fasbench.data.layouts.hdf5 import Frames
-from fasbench.data.layouts.search import file_names, folders, nearest, raise_together
+from fasbench.data.layouts.search import (
+    BROKEN_LINK,
+    file_names,
+    folders,
+    is_broken_link,
+    nearest,
+    raise_together,
+)
 from fasbench.data.lists import ListRow
 from fasbench.data.sources.images import read_image
 from fasbench.errors import DataError, problem_list
@@ -22,6 +29,7 @@ from fasbench.errors import DataError, problem_list
 SIZE = 128  # pixels, height and width
 RECORDING = re.compile(r"\d{3}_\d{2}_\d{3}_\d_\d{2}")  # CCC_SS_PPP_T_AA
 SUFFIXES = (".hdf5", ".h5")
+MISSING = "is missing. Give the folder that holds both packages"
 PACKAGE_DEPTH = 3  # levels below the root at which a package may lie: <root>/a/b/<package>
 DAY_DEPTH = 4  # levels below a package at which recordings may lie; as distributed: WMCA/face-station/<day>
 
@@ -148,10 +156,12 @@ class WmcaImages(Layout):
     def _image(self, path: Path, modality: str, frame: int) -> np.ndarray:
         if not path.parent.is_dir():
             raise MissingFiles("no such folder")
+        if is_broken_link(path):
+            raise MissingFiles(BROKEN_LINK)
         if not path.is_file():
             names = {int(file.stem): file.name for file in path.parent.iterdir() if re.fullmatch("[0-9]+", file.stem)}
             raise MissingFiles(f"no such file. {nearest(frame, names)}")
-        image = read_image(path, modality, None, None)
+        image = read_image(path, modality, None, self.ranges.get(modality))
         if image.shape[:2] != (SIZE, SIZE):
             height, width = image.shape[:2]
             raise DataError(f"is {height} px high and {width} px wide, expected {SIZE} x {SIZE} px")
@@ -173,7 +183,7 @@ def _index(root: Path, package: Package, problems: list[str]) -> dict[str, str]:
     """The files of a package by recording, relative to the root."""
     places = _packages(root, package)
     if len(places) != 1:
-        where = f"is there {len(places)} times: {', '.join(map(str, places))}" if places else "is missing"
+        where = f"is there {len(places)} times: {', '.join(map(str, places))}" if places else MISSING
         problems.append(f"the package {package.folder} (for {package.modalities}) {where}")
         return {}
     index: dict[str, str] = {}

@@ -9,11 +9,11 @@ from pathlib import Path
 from pydantic import Field
 
 from fasbench.data.licensed import LICENSED
-from fasbench.data.lists.folder import find_list
+from fasbench.data.lists.folder import find_list, needed_lists
 from fasbench.data.lists.reading import ListRow
 from fasbench.data.lists.rows import choose_rows, count_rows, protocol_rows, split_sha256
 from fasbench.data.record import SPLITS
-from fasbench.data.spec import PartCounts
+from fasbench.data.spec import PartCounts, VideoCounts
 from fasbench.protocol import LEAKS, ROLES, Condition, Headline, KnownIssue, Part, Protocol, Split
 from fasbench.yamlfile import Strict
 
@@ -23,7 +23,9 @@ class PartFacts(Strict):
 
     part: str
     counted: bool = Field(description="True: counted from the list; False: what the protocol expects")
-    counts: PartCounts | None = Field(None, description="None: the protocol expects nothing")
+    counts: PartCounts | VideoCounts | None = Field(
+        None, description="None: the protocol expects nothing; without `rows`: the lists name videos, which are counted"
+    )
     duplicates: int | None = Field(None, description="surplus rows: a frame listed three times has two")
 
 
@@ -75,8 +77,9 @@ def describe(protocol: Protocol, pairs: Sequence[tuple[str, str]], folder: Path)
     parts = [_part(protocol, Part(name, split), rows) for name in names for split in SPLITS]
     notes = (
         [
-            f"The lists are not at hand ({len(missing)} missing, e.g. {missing[0]}): the counts are those the protocol "
-            f"expects. Get them by 'fasbench data lists'"
+            f"The lists are not at hand ({len(missing)} missing: {', '.join(missing)}): the counts are those the "
+            f"protocol expects. Get them by 'fasbench data lists'"
+            + (f" ({protocol.lists_source})" if protocol.lists_source else "")
         ]
         if missing
         else []
@@ -107,14 +110,16 @@ def describe(protocol: Protocol, pairs: Sequence[tuple[str, str]], folder: Path)
 
 def _missing(protocol: Protocol, names: list[str], folder: Path) -> list[str]:
     """Files of the protocol's lists that are not in the folder."""
-    files = sorted(file.file for name in names for file in protocol.datasets[name].lists.values())
+    chosen = protocol.model_copy(update={"datasets": {name: protocol.datasets[name] for name in names}})
+    files = [needed.list.file for needed in needed_lists([chosen])]
     return [file for file in files if not find_list(folder, file).is_file()]
 
 
 def _kind(protocol: Protocol, name: str) -> str:
     spec = protocol.datasets[name]
-    if spec.lists:
-        return f"{LICENSED[name].how_to_get()} ({LICENSED[name].reference})"
+    if spec.list_files:
+        rule = f". Its lists name videos: {spec.videos.frames} frames of each are taken" if spec.videos else ""
+        return f"{LICENSED[name].how_to_get()} ({LICENSED[name].reference}){rule}"
     return "embedded, rendered (synthetic)" if spec.synthetic else f"a folder of images with {spec.csv}"
 
 
@@ -124,8 +129,8 @@ def _part(protocol: Protocol, part: Part, rows: dict[Part, list[ListRow]]) -> Pa
     if part in rows:
         duplicates = sum("#" in row.id for row in rows[part])
         return PartFacts(part=name, counted=True, counts=count_rows(rows[part]), duplicates=duplicates)
-    counts = protocol.datasets[part.dataset].expect.get(part.split)  # type: ignore[call-overload]
-    return PartFacts(part=name, counted=False, counts=counts) if counts else None
+    counts = protocol.datasets[part.dataset].expected(part.split)
+    return PartFacts.model_validate({"part": name, "counted": False, "counts": counts}) if counts else None
 
 
 def _chosen(splits: dict[str, Split], rows: dict[Part, list[ListRow]]) -> Iterator[PartFacts]:
@@ -160,7 +165,7 @@ def _values(rows: list[ListRow], kind: str) -> set[str]:
 
 def _problems(protocol: Protocol, rows: dict[Part, list[ListRow]], found: list[tuple[str, str, str]]) -> Iterator[str]:
     for part, listed in rows.items():
-        expected = protocol.datasets[part.dataset].expect.get(part.split)  # type: ignore[call-overload]
+        expected = protocol.datasets[part.dataset].expected(part.split)
         for difference in expected.differences(count_rows(listed)) if expected else ():
             yield f"{part.dataset}/{part.split}: {difference}"
     for split, role, value in found:

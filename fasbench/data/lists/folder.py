@@ -40,7 +40,8 @@ def needed_lists(protocols: Iterable[Protocol]) -> list[Needed]:
         Needed(file, protocol.lists_source)
         for protocol in protocols
         for spec in protocol.datasets.values()
-        for file in spec.lists.values()
+        for files in spec.list_files.values()
+        for file in files
     }
     return sorted(found, key=lambda needed: needed.list.file)
 
@@ -54,9 +55,19 @@ def bundled_lists() -> list[Needed]:
 
 
 def find_list(folder: Path, file: str) -> Path:
-    """A list in a folder that has the authors' layout, or holds the files without it; the first if neither exists."""
-    flat = folder / Path(file).name
-    return flat if flat.is_file() and not (folder / file).is_file() else folder / file
+    """A list in a folder that has the authors' layout, or holds the files without it, itself or one level below.
+
+    The first of these places if the list is in none.
+    """
+    name = Path(file).name
+    places = [folder / file, folder / name, *sorted(folder.glob(f"*/{name}"))]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def lists_at(folder: Path, lists: list[Needed]) -> list[Needed]:
+    """The lists of every repository of which the folder has one at least; all lists if it has none of any."""
+    there = {needed.source for needed in lists if find_list(folder, needed.list.file).is_file()}
+    return [needed for needed in lists if not there or needed.source in there]
 
 
 def list_problems(folder: Path, lists: Iterable[Needed]) -> list[str]:
@@ -85,6 +96,8 @@ def copy_lists(source: Path, target: Path, lists: list[Needed]) -> int:
     Raises:
         DataError: every list that is missing or differs; nothing is copied then.
     """
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder. Give a checkout of the lists' repository")
     check_lists(source, lists)
     missing = [needed for needed in lists if list_problems(target, [needed])]
     for needed in missing:
@@ -120,7 +133,10 @@ def download_lists(target: Path, lists: list[Needed]) -> int:
         else:
             problems.append(f"{url}: list differs: expected sha256 {needed.list.sha256}, found {found}")
     if problems:
-        title = f"{len(problems)} of {len(missing)} lists could not be downloaded; give your own copy by --from PATH"
+        title = (
+            f"{len(problems)} of {len(missing)} lists could not be downloaded, the others are in {target}; give your "
+            "own copy by --from PATH"
+        )
         raise DataError(problem_list(title, problems))
     return len(missing)
 
@@ -153,5 +169,5 @@ def copy_ground_truth(csv_path: Path, target: Path) -> int:
 
 def ground_truth_of(name: str, spec: DatasetSpec, folder: Path) -> dict[str, Trial] | None:
     """The ground truth for a data set that needs one and whose user has it."""
-    path = find_ground_truth(folder) if name == "padisi" and spec.lists else None
+    path = find_ground_truth(folder) if name == "padisi" and spec.list_files else None
     return read_ground_truth(path) if path else None

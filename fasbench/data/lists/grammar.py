@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 from fasbench.errors import DataError
 
+NO_FRAME = -1  # a list of videos does not say which frames
+
 
 class Name(NamedTuple):
     """What a path says. Nothing is prefixed with the data set yet; None = the path does not say."""
 
     video: str
-    frame: int
+    frame: int  # or NO_FRAME
     code: str | None  # the data set's own attack code, for `taxonomy.lookup`
     subject: str | None  # the identity shown to the camera
     unit: str | None  # what a confidence interval resamples: the person or the instrument
@@ -131,6 +133,27 @@ def parse_cefa(path: str) -> Name:
     )
 
 
+_CEFA_VIDEO = re.compile(r"CASIA_CeFA/(?P<part>Ethnicity|Mask)/(?P<video>[^/]+/[^/]+/[^/]+)/color")
+_CEFA_PARTS = {"Ethnicity": "CeFA-Race", "Mask": "CeFA-Mask"}
+
+
+def parse_cefa_video(path: str) -> tuple[Name, str]:
+    """A video of CeFA as CASIA-FAS-Dataset lists it, and the path of its frames as the frame lists have it.
+
+    >>> name, path = parse_cefa_video("CASIA_CeFA/Ethnicity/EA/EA-900/3_900_1_1_1/color")
+    >>> name.video, name.frame, name.code, path
+    ('3_900_1_1_1', -1, '1_1_1', 'CeFA/CeFA-Race/EA/EA-900/3_900_1_1_1/profile/*.jpg')
+    """
+    found = _CEFA_VIDEO.fullmatch(path)
+    folder = f"CeFA/{_CEFA_PARTS[found['part']]}/{found['video']}/profile" if found else ""
+    if not found or not any(grammar.fullmatch(f"{folder}/0000.jpg") for grammar in (_CEFA_RACE, _CEFA_MASK)):
+        raise DataError(
+            f"'{path}' is no cefa video, expected CASIA_CeFA/Ethnicity/AF/AF-900/1_900_1_1_1/color or "
+            "CASIA_CeFA/Mask/3D-Mask/900/1_900_0_0_2_1_3/color"
+        )
+    return parse_cefa(f"{folder}/0000.jpg")._replace(frame=NO_FRAME), f"{folder}/*.jpg"
+
+
 _SURF = re.compile(
     r"CASIA-SURF-CROP/(?P<kind>real|fake)_part/(?P=kind)_(?P<split>train|val|test)_part/(?P<subject>CLKJ_[A-Z]S\d{4})"
     r"/(?P<folder>\w+)\.rssdk/color/(?P<frame>\d+)\.jpg"
@@ -184,3 +207,6 @@ GRAMMARS = {
     ),
     "wmca": Grammar(3, "color", "WMCA-Image/R_CDIT/<CCC_SS_PPP_T_AA>/color/0001.jpg", parse_wmca),
 }
+
+# Data sets with official lists of videos: what a line's path says, and the path of the video's frames.
+VIDEO_GRAMMARS: dict[str, Callable[[str], tuple[Name, str]]] = {"cefa": parse_cefa_video}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fasbench.data.lists.grammar import GRAMMARS, Grammar, modality_paths
+from fasbench.data.lists.grammar import GRAMMARS, NO_FRAME, Grammar, Name, modality_paths
 from fasbench.data.record import SPLITS
 from fasbench.data.taxonomy import lookup
 from fasbench.errors import ConfigError, DataError, problem_list, suggest
@@ -21,6 +21,7 @@ LABELS = {"1": 1, "0": 0}  # as in every MMDG and Flex-Modal list: 1 = bona fide
 class ListRow:
     """One row of an official list: a frame triplet, by the paths at which its images lie.
 
+    A row of a list of videos stands for a whole video: `frame` is NO_FRAME, `id` the video, and the paths hold `*`.
     `id`, `video`, `subject`, `presenter` and `unit` are prefixed with the data set, as in `Record`.
     None = the list does not say: PADISI-Face's participants and attacks are in its ground-truth CSV.
     """
@@ -42,6 +43,10 @@ class ListRow:
     depth: str
     ir: str
     line: int  # in the list, from 1
+
+    @property
+    def is_video(self) -> bool:
+        return self.frame == NO_FRAME
 
 
 class Trial(NamedTuple):
@@ -108,10 +113,28 @@ def _parse_line(
 ) -> ListRow:
     grammar = GRAMMARS[dataset]
     paths, label = _columns(line, grammar)
-    name = grammar.parse(paths[0])
-    rgb, depth, ir = modality_paths(grammar, paths)
+    row = row_of(grammar.parse(paths[0]), modality_paths(grammar, paths), label, dataset, split, number, ground_truth)
+    repeats[row.id] = repeats.get(row.id, 0) + 1
+    return row if repeats[row.id] == 1 else replace(row, id=f"{row.id}#{repeats[row.id]}")
+
+
+def row_of(
+    name: Name,
+    paths: tuple[str, str, str],
+    label: int,
+    dataset: str,
+    split: str,
+    line: int,
+    ground_truth: Mapping[str, Trial] | None = None,
+) -> ListRow:
+    """The row that a path's name and the label come to.
+
+    Raises:
+        DataError: name, label and split contradict one another.
+    """
+    rgb, depth, ir = paths
     if name.split not in (None, split):
-        raise DataError(f"'{paths[0]}' lies in the {name.split} part, but this is a list for {split}")
+        raise DataError(f"'{rgb}' lies in the {name.split} part, but this is a list for {split}")
     code, subject, unit, presenter = name.code, name.subject, name.unit, name.presenter
     if dataset == "padisi" and ground_truth is not None:
         if name.video not in ground_truth:
@@ -123,12 +146,10 @@ def _parse_line(
         raise DataError(f"label {label} contradicts the name: {code} is {attack.coarse} ({attack.fine}); 1 = bona fide")
     if attack is None and label == 1:
         attack = lookup("padisi", "m000")
-    identifier = f"{dataset}/{name.video}/{name.frame}"
-    repeats[identifier] = repeats.get(identifier, 0) + 1
     return ListRow(
         dataset=dataset,
         split=split,
-        id=identifier if repeats[identifier] == 1 else f"{identifier}#{repeats[identifier]}",
+        id=f"{dataset}/{name.video}" + ("" if name.frame == NO_FRAME else f"/{name.frame}"),
         label=label,
         attack=attack.coarse if attack else None,
         attack_fine=attack.fine if attack else None,
@@ -142,7 +163,7 @@ def _parse_line(
         rgb=rgb,
         depth=depth,
         ir=ir,
-        line=number,
+        line=line,
     )
 
 

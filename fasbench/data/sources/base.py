@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fasbench.data.record import Record
 from fasbench.errors import DataError
 
 
 class Skipped(DataError):
-    """A row that its source leaves out, on the user's word; the manifest counts them."""
+    """A row that its source leaves out, on the user's word; the store keeps its metadata, without images."""
+
+    def __init__(self, reason: str, metadata: Mapping[str, Any]) -> None:
+        super().__init__(reason)
+        self.metadata = dict(metadata)
 
 
 class Source(ABC):
@@ -22,6 +27,8 @@ class Source(ABC):
 
     name: str  # the data set's name = `Record.domain`
     shape: tuple[int, int]  # (H, W) of every image it yields
+    on_missing: Literal["error", "skip"] = "error"  # what becomes of rows whose files are not there
+    remedy: str = ""  # what to do about rows that cannot be read, for the end of their list
 
     @abstractmethod
     def recipe(self) -> dict[str, Any]:

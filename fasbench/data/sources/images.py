@@ -98,8 +98,9 @@ def _eight_bits_gray(image: Image.Image, modality: str, value_range: Range | Non
     raw = np.asarray(image).astype(np.float64)
     if value_range is None:
         raise DataError(
-            f"has 16 bits (values {raw.min():.0f} to {raw.max():.0f}) and needs a range to become 8 bits. Write the "
-            f"raw values that become 0 and 255, the same for all files, e.g. `range: {{{modality}: [300, 1500]}}`"
+            f"has 16 bits (values {raw.min():.0f} to {raw.max():.0f}) and needs a range to become 8 bits. Give the raw "
+            f"values that become 0 and 255, the same for all files: `range: {{{modality}: [300, 1500]}}` in a "
+            f"protocol, --range {modality}=300:1500 at the prompt"
         )
     low, high = value_range
     scaled = np.floor((raw - low) / (high - low) * 255 + 0.5)
