@@ -22,8 +22,8 @@ def angle_loss(features: Tensor, label: Tensor, domain: Tensor, released: bool =
     Args:
         features: (3, B, D).
         label, domain: (B,).
-        released: defect 12. Sums in place of all means, so that the scale is about B^4; averaged over the pairs of
-            domains, and a class that one domain lacks left out, only where three domains are in the batch.
+        released: defect 12. Sums in place of the means, so that the scale is about B^4; and a class that one domain
+            lacks is left out for all of them where three domains are in the batch.
     """
     unit = F.normalize(features.float(), dim=-1)
     present = domain.unique().tolist()
@@ -36,8 +36,6 @@ def angle_loss(features: Tensor, label: Tensor, domain: Tensor, released: bool =
         for d, e in pairs:
             if groups[d].shape[1] and groups[e].shape[1]:
                 total = total + _between(groups[d], groups[e], tau, released)
-    if released and len(present) < 3:
-        return total
     return total / max(1, len(pairs))
 
 

@@ -51,7 +51,7 @@ class Encoded:
     information: dict[tuple[int, int], list[tuple[Tensor, Tensor]]]  # iota_ij, iota_ji (B, D) of each pair and block
 
     def reliability(self, modality: int) -> Tensor:
-        """Mean of a modality's information tokens, without gradient."""
+        """Mean of a modality's information tokens, without gradient; may be negative."""
         own = [
             tokens[pair.index(modality)]
             for pair, blocks in self.information.items()
@@ -143,8 +143,7 @@ class DADM(Method):
                 losses[f"modality_{name}"] = self.config.modality_weight * (ssp + self.config.information_weight * mi)
         losses["total"] = torch.stack(list(losses.values())).sum()
         for m, name in enumerate(MODALITIES):
-            kappa = encoded.reliability(m)
-            losses[f"reliability_{name}"] = kappa if self.released else kappa.clamp(0, 1)  # 6: may be negative
+            losses[f"reliability_{name}"] = encoded.reliability(m)
         return losses
 
     def _classification(self, features: Tensor, batch: Batch) -> Tensor:
@@ -179,9 +178,11 @@ class DADM(Method):
         owned = {m: self._owned(m) for m in parts}
         gradients = gradients_of(parts, [p for tensors in owned.values() for p in tensors])
         accelerator.backward(losses["classification"] + losses["angle"])  # g_L; last, as it frees the graph
-        reliability = [losses[f"reliability_{name}"] for name in MODALITIES]
+        information = [losses[f"reliability_{name}"] for name in MODALITIES]
+        slow = max(range(3), key=lambda m: float(information[m]))  # the most informative, whatever its loss
+        # 6: may be negative. Clamped only now: all three often are, and the largest is still to be told.
+        reliability = information if self.released else [value.clamp(0, 1) for value in information]
         epsilon = RELEASED_EPSILON if self.released else 0.0
-        slow = max(range(3), key=lambda m: float(reliability[m]))  # the most informative, whatever its loss
         for m, tensors in owned.items():
             speed = [1.0, 1.0, 1.0]
             speed[m] = 1.0 if m == slow else 0.0  # `add_rebalanced` calls the strictly smallest fast

@@ -114,13 +114,13 @@ class MMCDCN(Method):
             return F.relu(self.last(fused.float()))[:, 0]
 
     def mask(self, inputs: Inputs) -> Tensor:
-        """M (B, S, S): where the RGB image is not black."""
-        return face_mask(grey(pixel_values(inputs.rgb, self.config)), self.config.map_size)
+        """M (B, S, S): where the RGB image is not black; 1 everywhere where there is no RGB image to tell."""
+        mask = face_mask(grey(pixel_values(inputs.rgb, self.config)), self.config.map_size)
+        return torch.where(inputs.present[:, RGB, None, None], mask, 1.0)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         predicted = self.face_map(batch.inputs)
-        # Without an RGB image there is no mask: the target of a live sample is then 1 everywhere.
-        target = map_target(batch.label, self.mask(batch.inputs), known=batch.inputs.present[:, RGB])
+        target = map_target(batch.label, self.mask(batch.inputs))  # T
         absolute = absolute_depth_loss(predicted, target)
         contrastive = contrastive_depth_loss(predicted, target)
         return {
@@ -135,7 +135,6 @@ class MMCDCN(Method):
         if not self.released:
             return predicted.mean(dim=(1, 2)).clamp(max=1)
         mask = self.mask(inputs).double()
-        mask = torch.where(inputs.present[:, RGB, None, None], mask, 1.0)
         area = mask.sum(dim=(1, 2))  # defect 5: a dark face inflates the score; an empty one is counted as full here
         area = torch.where(area > 0, area, mask[0].numel())
         return (predicted.sum(dim=(1, 2)) / area).clamp(max=1)

@@ -90,7 +90,7 @@ class VPFAS(Method):
         self.contextual = nn.ModuleList(
             ContextualPrompt(width, config.bottleneck)
             if config.contextual == "prompt"
-            else ConvolutionalAdapter(width, theta=0.0)
+            else ConvolutionalAdapter(width, theta=0.0, dropout=0.0)
             for _ in range(depth)
         )
         self.head = nn.Linear(width, 2)

@@ -34,18 +34,13 @@ def face_mask(image: Tensor, side: int) -> Tensor:
     return (resized[:, 0] >= 0.5).float()
 
 
-def map_target(label: Tensor, live: Tensor, known: Tensor | None = None) -> Tensor:
+def map_target(label: Tensor, live: Tensor) -> Tensor:
     """The map each sample should have: `live` for bona fide, 0 for attacks, (B, S, S).
 
     Args:
         label: (B,), 1 = bona fide.
-        live: (B, S, S) or (S, S) in [0, 1]: a face mask, a depth map, or ones where a method has nothing better.
-        known: (B,) bool, False where `live` could not be measured (its modality is absent): ones are taken there, the
-            constant map of pixel-wise supervision.
+        live: (B, S, S) in [0, 1]: a face mask, a depth map, or ones where a method has nothing better.
     """
-    live = live.expand(len(label), *live.shape[-2:])
-    if known is not None:
-        live = torch.where(known[:, None, None], live, 1.0)
     return torch.where((label == 1)[:, None, None], live, 0.0)
 
 

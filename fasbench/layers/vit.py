@@ -53,7 +53,7 @@ def _is_plain(vit: Any) -> bool:
         and not vit.no_embed_class
         and vit.global_pool == "token"
         and all(isinstance(part, nn.Identity) for part in (vit.norm_pre, vit.fc_norm, vit.patch_drop))
-        and all(isinstance(block.ls1, nn.Identity) for block in vit.blocks)
+        and all(isinstance(getattr(block, "ls1", None), nn.Identity) for block in vit.blocks)
     )
 
 

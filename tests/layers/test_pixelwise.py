@@ -67,9 +67,6 @@ def test_targets():
     live = torch.tensor([[[1.0, 0.5]], [[1.0, 0.5]], [[0.0, 0.25]]])
     label = torch.tensor([1, 0, 1])
     assert map_target(label, live).tolist() == [[[1, 0.5]], [[0, 0]], [[0, 0.25]]]
-    known = torch.tensor([True, False, False])
-    assert map_target(label, live, known).tolist() == [[[1, 0.5]], [[0, 0]], [[1, 1]]]  # ones where unknown
-    assert map_target(label, torch.ones(2, 2)).tolist() == [[[1, 1]] * 2, [[0, 0]] * 2, [[1, 1]] * 2]
 
 
 def test_the_mask_leaves_out_a_black_border():

@@ -56,6 +56,7 @@ def test_its_size_and_count():
         ("vit_base_patch16_clip_224", "not a plain vision transformer with a class token. Try vit_base_patch16_224"),
         ("vit_base_patch16_gap_224", "not a plain vision transformer with a class token"),
         ("deit3_small_patch16_224", "not a plain vision transformer with a class token"),  # LayerScale
+        ("vit_base_patch16_18x2_224", "not a plain vision transformer with a class token"),  # two attentions a block
         ("resnet18", "resnet18 could not be built: "),
     ],
 )

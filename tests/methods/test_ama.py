@@ -38,8 +38,12 @@ def adapter_of(fidelity="intended", flexible=False, width=12, channels=4):
 
 
 def awake(method):
-    """With adapters that do something: non-zero up-projections."""
+    """With adapters that do something, and norms that differ from each other."""
     with torch.no_grad():
+        for module in method.vit.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.weight.normal_(mean=1.0, std=0.3)
+                module.bias.normal_(std=0.3)
         for pair in method.adapters:
             for adapter in pair:
                 adapter.up.weight.normal_(std=0.3)

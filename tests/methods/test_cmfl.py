@@ -6,9 +6,13 @@ import math
 import pytest
 import torch
 from fasbench.baselines.cmfl.method import CMFL, DEPTH, IR, RGB, cross_modal_weight, mean_where
+from timm.models.densenet import DenseNet
 from torch.nn import functional as F
 
+from fasbench.config import AugmentConfig, resolve
 from fasbench.data.sample import Batch, Inputs
+from fasbench.layers import densenet
+from fasbench.registry import find_method
 
 SMALL = {"image_size": 64, "pretrained": False, "growth": 4, "blocks": (1, 2)}
 LIVE = torch.tensor([1.0])
@@ -40,6 +44,15 @@ def parameters(*modules):
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
+def test_the_paper_preset_has_the_published_settings():
+    config = resolve(CMFL.Config, find_method("cmfl").config(), "paper", {}, [], "cmfl")
+    model, optim, train, augment = config.model, config.optim, config.train, config.augment
+    assert (optim.name, optim.lr, optim.weight_decay) == ("adam", 1e-4, 1e-6)
+    assert (optim.schedule, train.epochs, train.batch_size, train.steps_per_epoch) == ("constant", 25, 64, None)
+    assert augment == AugmentConfig(flip=0.5, shift=0, gamma=(1, 1))
+    assert (model.alpha, model.gamma, model.beta, model.modalities, model.image_size) == (1, 3, 0.5, "rgbd", 224)
+
+
 def test_parameter_counts_at_full_size():
     with torch.device("meta"):
         method = CMFL(CMFL.Config(pretrained=False), ("a",))
@@ -50,9 +63,18 @@ def test_parameter_counts_at_full_size():
     assert parameters(three) == 6_388_419 + 3_188_736 + 2 * 384 + 1  # an encoder, its head, a longer joint head
 
 
-def test_depth_starts_from_the_mean_of_its_own_rgb_kernels():
-    method = build()
-    assert [encoder.conv0.weight.shape[1] for encoder in method.encoders] == [3, 1]
+def test_with_the_same_weights_depth_starts_from_the_mean_of_the_rgb_kernels(monkeypatch):
+    def pretrained(growth, blocks):
+        torch.manual_seed(7)
+        return DenseNet(growth_rate=growth, block_config=(*blocks, 1), num_classes=0)
+
+    monkeypatch.setattr(densenet, "_pretrained", pretrained)
+    rgb, depth = (encoder.state_dict() for encoder in build(pretrained=True).encoders)
+    colour, grey = rgb.pop("conv0.weight"), depth.pop("conv0.weight")
+    assert (colour.shape[1], grey.shape[1]) == (3, 1)
+    assert torch.allclose(grey, colour.sum(1, keepdim=True) / 3, atol=1e-7)
+    assert not torch.equal(colour[:, 0], colour[:, 1])  # colour keeps its own kernels
+    assert all(torch.equal(rgb[name], depth[name]) for name in rgb)
 
 
 def test_the_weight_by_hand():
@@ -238,11 +260,13 @@ def test_losses_are_finite_whatever_is_absent(modalities):
             inputs = Inputs.of(whole.images(), present, whole.black)
             method.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
+                assert [x.dtype for x in method.logits(inputs)] == [torch.float32] * 2
                 losses = method.loss(batch_of(inputs, next(labels)))
             losses["total"].backward()
             assert losses["total"].dtype == torch.float32
             assert all(torch.isfinite(value.detach()) for value in losses.values())
             assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.parameters())
+            assert all(torch.isfinite(buffer).all() for buffer in method.buffers())
 
 
 def test_a_mean_of_nothing_is_0():

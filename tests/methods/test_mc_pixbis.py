@@ -8,7 +8,9 @@ import torch
 from fasbench.baselines.mc_pixbis.method import MCPixBiS
 from pydantic import ValidationError
 
+from fasbench.config import AugmentConfig, resolve
 from fasbench.data.sample import Batch, Inputs
+from fasbench.registry import find_method
 
 SMALL = {"image_size": 64, "pretrained": False, "growth": 4, "blocks": (1, 2)}
 
@@ -28,6 +30,15 @@ def inputs_of(count=4, seed=0):
 def batch_of(inputs, label=(1, 0, 1, 0)):
     label = torch.tensor(label)
     return Batch(inputs, label, torch.zeros_like(label), ("live",) * len(inputs))
+
+
+def test_the_paper_preset_has_the_published_settings():
+    config = resolve(MCPixBiS.Config, find_method("mc-pixbis").config(), "paper", {}, [], "mc-pixbis")
+    model, optim, train, augment = config.model, config.optim, config.train, config.augment
+    assert (optim.name, optim.lr, optim.weight_decay) == ("adam", 1e-4, 1e-6)
+    assert (optim.schedule, train.epochs, train.batch_size, train.steps_per_epoch) == ("constant", 25, 32, None)
+    assert augment == AugmentConfig(flip=0.5, shift=0, gamma=(1, 1))
+    assert (model.weight, model.scored, model.pretrained, model.image_size) == (0.5, "pixel", True, 224)
 
 
 @pytest.mark.parametrize(("channels", "count"), [(3, 3_198_726), (4, 3_203_430), (5, 3_208_134)])
@@ -123,6 +134,17 @@ def test_an_absent_modality_is_a_channel_of_zeros_after_the_normalisation():
             assert [bool(stacked[:, c].any()) for c in range(5)].count(False) == channels.stop - channels.start
 
 
+@pytest.mark.parametrize("m", range(3))
+def test_what_is_absent_is_not_looked_at(m):
+    method, whole = build().eval(), inputs_of()
+    present = whole.present.clone()
+    present[:, m] = False
+    unclean = Inputs(*whole.images(), present, whole.black)
+    with torch.no_grad():
+        assert torch.equal(method.score(unclean), method.score(Inputs.of(whole.images(), present, whole.black)))
+        assert not torch.allclose(method.score(unclean), method.score(whole), atol=1e-9)
+
+
 def test_losses_are_finite_whatever_is_absent():
     method = build()
     labels = itertools.cycle(((1, 0, 1, 0), (1, 1, 1, 1), (0, 0, 0, 0)))
@@ -133,6 +155,7 @@ def test_losses_are_finite_whatever_is_absent():
             inputs = Inputs.of(whole.images(), present, whole.black)
             method.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
+                assert [x.dtype for x in method.logits(inputs)] == [torch.float32] * 2
                 losses = method.loss(batch_of(inputs, next(labels)))
             losses["total"].backward()
             assert losses["total"].dtype == torch.float32

@@ -7,9 +7,10 @@ import torch
 from fasbench.baselines.mm_cdcn.method import DEPTH, IR, MMCDCN, RGB
 from torch.nn import functional as F
 
-from fasbench.config import AugmentConfig
+from fasbench.config import AugmentConfig, resolve
 from fasbench.data.augment import augment
 from fasbench.data.sample import Batch, Inputs
+from fasbench.registry import find_method
 
 SMALL = {"image_size": 32, "width": 4, "map_size": 8}
 BLACK = -127.5 / 128
@@ -43,6 +44,16 @@ def parameters(*modules):
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
+def test_the_paper_preset_has_the_published_settings():
+    config = resolve(MMCDCN.Config, find_method("mm-cdcn").config(), "paper", {}, [], "mm-cdcn")
+    model, optim, train, augment = config.model, config.optim, config.train, config.augment
+    assert (optim.name, optim.lr, optim.weight_decay) == ("adam", 1e-4, 5e-5)
+    assert (optim.schedule, optim.step_epochs, optim.step_factor, optim.warmup_steps) == ("step", 20, 0.5, 0)
+    assert (train.epochs, train.batch_size, train.steps_per_epoch) == (50, 9, None)
+    assert (augment.shift, augment.gamma, augment.photometric) == (40, (0.5, 1.5), ("rgb", "depth", "ir"))
+    assert (augment.flip, augment.erase, augment.cutout, model.image_size, model.map_size) == (0.5, 0.5, 49, 256, 32)
+
+
 def test_parameter_counts_at_full_size():
     with torch.device("meta"):
         method = MMCDCN(MMCDCN.Config(), ("a",))
@@ -51,6 +62,43 @@ def test_parameter_counts_at_full_size():
     assert {parameters(part) for part in (*method.reduce, method.fusion)} == {442_624}
     assert parameters(method.last) == 1_152
     assert {module.theta for module in method.modules() if hasattr(module, "theta")} == {0.7}
+
+
+def test_images_are_normalised_to_minus_1_and_1():
+    config = MMCDCN.Config()
+    for level, expected in ((0, -0.99609), (1, 0.99609)):
+        found = [(level - m) / s for m, s in zip(config.mean, config.std, strict=True)]
+        assert found == pytest.approx([expected] * 3, abs=1e-5)
+
+
+def plain_unit(x, unit):
+    """CDC as the response to the image less theta times that of the centre; batch normalisation; ReLU."""
+    (convolution, norm, _), w = unit, unit[0].weight
+    x = F.conv2d(x, w, padding=1) - 0.7 * F.conv2d(x, w.sum((2, 3), keepdim=True))
+    assert convolution.bias is None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return F.relu((x - norm.running_mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None])
+
+
+def test_the_map_is_that_of_plain_convolutions_and_maximum_pooling():
+    method, inputs = build().train(), inputs_of()
+    method.loss(batch_of(inputs))  # gives running statistics that are not 0 and 1
+    method.eval()
+    reduced = []
+    with torch.no_grad():
+        for branch, reduce, x in zip(method.branches, method.reduce, inputs.images(), strict=True):
+            x, levels = plain_unit(x, branch.stem), []
+            for block in branch.blocks:
+                for unit in block[:3]:
+                    x = plain_unit(x, unit)
+                x = F.pad(x, (1, 1, 1, 1)).unfold(2, 3, 2).unfold(3, 3, 2).amax((-2, -1))  # not negative: zeros pad
+                levels.append(F.interpolate(x, (8, 8), mode="bilinear", align_corners=False))
+            reduced.append(plain_unit(torch.cat(levels, 1), reduce))
+        x = plain_unit(torch.cat([reduced[m] for m in (RGB, IR, DEPTH)], 1), method.fusion)
+        w = method.last.weight
+        expected = F.relu(F.conv2d(x, w, padding=1) - 0.7 * F.conv2d(x, w.sum((2, 3), keepdim=True)))[:, 0]
+        assert torch.allclose(method.face_map(inputs), expected, atol=1e-6)
+    assert float(expected.max()) > 1e-3
 
 
 @pytest.mark.parametrize("size", [224, 256])
@@ -192,6 +240,19 @@ def test_an_absent_modality_is_black_or_dropped():
         assert not torch.equal(dropped.score(absent), filled.score(absent))
 
 
+@pytest.mark.parametrize("fidelity", ["intended", "released"])
+@pytest.mark.parametrize("m", [RGB, DEPTH, IR])
+def test_what_is_absent_is_not_looked_at(m, fidelity):
+    method, whole = build(fidelity=fidelity).eval(), bordered()
+    present = whole.present.clone()
+    present[:, m] = False
+    unclean = Inputs(*whole.images(), present, whole.black)
+    clean = Inputs.of(whole.images(), present, whole.black)
+    with torch.no_grad():
+        assert torch.equal(method.score(unclean), method.score(clean))
+        assert torch.equal(method.mask(unclean), method.mask(clean))
+
+
 @pytest.mark.parametrize("missing", ["black", "drop"])
 def test_losses_are_finite_whatever_is_absent(missing):
     method = build(missing=missing)
@@ -203,6 +264,7 @@ def test_losses_are_finite_whatever_is_absent(missing):
             inputs = Inputs.of(whole.images(), present, whole.black)
             method.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
+                assert method.face_map(inputs).dtype == torch.float32
                 losses = method.loss(batch_of(inputs, next(labels)))
             losses["total"].backward()
             assert losses["total"].dtype == torch.float32
@@ -211,7 +273,7 @@ def test_losses_are_finite_whatever_is_absent(missing):
 
 
 def test_without_rgb_a_live_target_is_1_everywhere(monkeypatch):
-    method = build()
+    method = build(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # zeros, an absent image, are black then
     monkeypatch.setattr(method, "face_map", lambda inputs: torch.ones(4, 8, 8))
     inputs = inputs_of().without("rgb")
     assert method.loss(batch_of(inputs, (1, 1, 1, 1)))["total"].item() == 0

@@ -209,6 +209,22 @@ def test_with_lambda_zero_attention_is_ordinary_and_with_shared_maps_it_shrinks(
         assert torch.allclose(fusion.attend(x, x, present), (1 - 0.78361) * ordinary, atol=1e-5)
 
 
+def test_the_vectors_of_lambda_start_small():
+    torch.manual_seed(0)
+    fusion = MD2A(256, heads=4, number=0, released=False)
+    assert fusion.lambdas.std().item() == pytest.approx(0.1, rel=0.1)
+
+
+def test_both_attention_maps_are_dropped_by_a_tenth():
+    fusion, maps = md2a(), []
+    assert fusion.dropout.p == 0.1
+    fusion.dropout.register_forward_hook(lambda _, given, __: maps.append(given[0]))
+    fusion.attend(torch.randn(5, 3, 32), torch.randn(5, 3, 32), torch.ones(5, 3, dtype=torch.bool))
+    assert [tuple(one.shape) for one in maps] == [(5, 4, 3, 3)] * 2
+    assert all(torch.allclose(one.sum(-1), torch.ones(5, 4, 3)) for one in maps)
+    assert not torch.allclose(*maps)
+
+
 def test_fusion_adds_the_residuals():
     """Y = X + X_1 + X_2 with X_1 = X + 0.2164 RMSNorm(...), so X counts twice."""
     fusion, x, rows = md2a(), torch.randn(4, 3, 32), torch.arange(4)

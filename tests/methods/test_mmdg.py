@@ -25,7 +25,9 @@ BLOCKS = 3  # of test_vit's six
 
 @functools.cache
 def small_vit():
-    return timm.create_model("test_vit", num_classes=0, img_size=32, depth=BLOCKS, dynamic_img_size=False)
+    with torch.random.fork_rng(devices=()):  # the first method is built like every other
+        torch.manual_seed(0)
+        return timm.create_model("test_vit", num_classes=0, img_size=32, depth=BLOCKS, dynamic_img_size=False)
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +165,20 @@ def test_a_block_by_its_definition():
         assert torch.allclose(found[m], expected[m], atol=1e-5)
 
 
+def test_an_adapter_drops_a_fifth_of_its_channels_in_training_only():
+    torch.manual_seed(0)
+    adapter = UAdapter(8).eval()
+    with torch.no_grad():
+        adapter.up.weight.copy_(torch.eye(8))
+        own, aux, certainty = torch.randn(1, 5, 8), torch.randn(1, 5, 8), torch.rand(1, 5)
+        whole = adapter(own, aux, certainty)
+        adapter.train()
+        drawn = torch.cat([adapter(own, aux, certainty) for _ in range(500)])
+    kept = drawn != 0
+    assert kept.float().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert torch.allclose(drawn[kept], (whole / 0.8).expand_as(drawn)[kept], atol=1e-5)
+
+
 def test_the_last_block_needs_the_class_token_only():
     method, inputs = build().eval(), inputs_of(2)
     with torch.no_grad():
@@ -201,6 +217,14 @@ def test_released_certainty_is_distributed_like_that_of_twenty_masks():
     for moment in (torch.mean, torch.std):
         assert moment(ours).item() == pytest.approx(moment(plain).item(), rel=0.03)
     assert bool(((ours > 0) & (ours <= 1)).all())
+
+
+def test_only_the_release_draws_masks_twenty_of_them():
+    """6"""
+    for fidelity, samples in (("intended", None), ("released", 20)):
+        certainties = [one for block in build(fidelity=fidelity).certainties for one in block]
+        assert {(one.samples, one.dropout, one.rate) for one in certainties} == {(samples, 0.3, 2.25)}
+        assert len({one.seed for one in certainties}) == 3 * BLOCKS
 
 
 def test_larger_activations_are_less_certain():
@@ -309,6 +333,20 @@ def test_prototypes_are_means_of_evaluation_mode():
         assert torch.allclose(method.prototypes.vectors[m, 3], features[m][spoof].mean(0), atol=1e-5)
 
 
+def test_prototypes_count_the_samples_that_have_the_modality():
+    kept = torch.ones(12, 3, dtype=torch.bool)
+    kept[2::2, 1] = kept[1:10:2, 1] = False  # rows 0 (spoof) and 11 (live) have depth
+    batch = batch_of(inputs_of(12))
+    some = Batch(Inputs.of(batch.inputs.images(), kept, batch.inputs.black), batch.label, batch.domain, batch.attack)
+    method = build(missing="skipped")
+    method.on_epoch_start(0, iter([some]))
+    with torch.no_grad():
+        features = method.eval().encode(some.inputs).features
+    assert torch.allclose(method.prototypes.vectors[1, :2], features[1][[0, 11]], atol=1e-5)
+    assert method.prototypes.known[1].tolist() == [True, True, False, False]
+    assert torch.allclose(method.prototypes.vectors[2, 1], features[2][1::2].mean(0), atol=1e-5)
+
+
 def test_the_prototype_loss_is_weighted_and_of_its_own_modality():
     method, batch = started()
     method.eval()
@@ -318,6 +356,20 @@ def test_the_prototype_loss_is_weighted_and_of_its_own_modality():
         distance = torch.cdist(features[m], method.prototypes.vectors[m], compute_mode="donot_use_mm_for_euclid_dist")
         expected = 0.3 * F.cross_entropy(-distance, target)
         assert losses[f"prototypes_{name}"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_losses_and_reliability_count_the_samples_that_have_the_modality():
+    method, batch = started(missing="skipped")
+    method.eval()
+    kept = torch.ones(6, 3, dtype=torch.bool)
+    kept[1:5, 1] = False  # rows 0 and 5 have depth
+    whole = Batch(Inputs.of(batch.inputs.images(), kept, batch.inputs.black), batch.label, batch.domain, batch.attack)
+    rows = kept[:, 1]
+    part = Batch(whole.inputs.select(rows), batch.label[rows], batch.domain[rows], ("live",) * 2)
+    losses, alone = method.loss(whole), method.loss(part)
+    for name in ("prototypes_depth", "reliability_depth"):
+        assert losses[name].item() == pytest.approx(alone[name].item(), rel=1e-4)
+    assert losses["prototypes_ir"].item() != pytest.approx(alone["prototypes_ir"].item(), rel=1e-4)
 
 
 def test_only_the_released_prototypes_keep_the_held_out_domain():
@@ -356,13 +408,19 @@ def test_gradients_reach_what_they_should():
 
 
 @pytest.mark.parametrize("fidelity", ["intended", "released"])
-def test_gradients_are_balanced_as_written(fidelity):
+@pytest.mark.parametrize("fast", [0, 1, 2])
+def test_gradients_are_balanced_as_written(fidelity, fast):
     method, batch = started(fidelity=fidelity)
     method.eval()  # no dropout, and the released masks stay
     found = [of_loss(method, batch, f"prototypes_{name}") for name in NAMES]
     classification = of_loss(method, batch, "classification")
-    losses = follow(method, batch)
+    losses = method.loss(batch)
+    losses[f"prototypes_{NAMES[fast]}"] = 0.1 * losses[f"prototypes_{NAMES[fast]}"]  # now the smallest
+    found[fast] = {name: g if g is None else 0.1 * g for name, g in found[fast].items()}
+    method.zero_grad()
+    method.backward(losses, make_accelerator("cpu", "fp32"))
     value = [losses[f"prototypes_{name}"].item() for name in NAMES]
+    assert value[fast] == min(value)
     kappa = [losses[f"reliability_{name}"].item() for name in NAMES]
     epsilon = RELEASED_EPSILON if fidelity == "released" else 0.0
 
@@ -380,7 +438,7 @@ def test_gradients_are_balanced_as_written(fidelity):
         if m is not None and (fidelity == "intended" or name.startswith("streams")):
             g = [torch.zeros_like(p) if one[name] is None else one[name] for one in found]
             j, k = (other for other in range(3) if other != m)
-            if value[m] < min(value[j], value[k]):
+            if m == fast:
                 added = kappa[m] * damped(g[m], g[j] + g[k]) + g[j] + g[k]
             else:
                 added = g[m] + kappa[j] * damped(g[j], g[m]) + kappa[k] * damped(g[k], g[m])

@@ -33,8 +33,12 @@ def full_size(**settings):
 
 
 def awake(method):
-    """With prompts and contextual terms that do something."""
+    """With prompts and contextual terms that do something, and norms that differ from each other."""
     with torch.no_grad():
+        for module in method.vit.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.weight.normal_(mean=1.0, std=0.3)
+                module.bias.normal_(std=0.3)
         method.prompts.normal_()
         method.tokens.modality.normal_(std=0.5)
         method.head.weight.normal_()
@@ -277,6 +281,14 @@ def test_the_loss_is_both_classifications_and_the_regularisation(pattern, monkey
     assert losses["total"].item() == pytest.approx(
         (cross_entropy(e[0]) + cross_entropy(e[1])) / 2 + 0.7 * mmr, rel=1e-4
     )
+
+
+@pytest.mark.parametrize("contextual", ["prompt", "convolution", "off"])
+@torch.no_grad()
+def test_what_nothing_is_dropped_from_has_one_embedding(contextual):
+    """In training too: so one forward pass stands for both, and L_mmr is 0."""
+    method, inputs = awake(build(contextual=contextual)).train(), inputs_of()
+    assert torch.equal(method.features(inputs), method.features(inputs))
 
 
 @pytest.mark.parametrize("drop_rgb", [True, False])
