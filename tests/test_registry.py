@@ -202,15 +202,15 @@ def test_a_bundled_method_is_found_by_its_name():
     assert entry.load().__name__ == "ERM"
 
 
-@pytest.mark.parametrize("name", ["emr", "ERM"])
-def test_an_unknown_method_gets_a_suggestion_and_the_next_command(name, plugins):
+@pytest.mark.parametrize(("name", "near"), [("emr", True), ("ERM", True), ("zzzz", False)])
+def test_an_unknown_method_gets_a_suggestion_and_the_next_command(name, near, plugins):
     plugins(("erm-two", "json:Two"))
     with pytest.raises(ConfigError) as caught:
         find_method(name)
     message = str(caught.value)
     assert message.startswith(f"unknown method '{name}'.")
     assert message.endswith("See: fasbench list methods (or give path/to/file.py:Class)")
-    assert ("Did you mean 'erm'?" in message) == (name == "emr")
+    assert ("Did you mean 'erm'?" in message) == near
 
 
 def test_a_method_of_a_file(tmp_path):
