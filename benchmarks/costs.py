@@ -141,7 +141,7 @@ def training(
 def operations(method: Method, config: Config[Any], device: torch.device) -> int:
     """Floating-point operations of one score; what a method computes once and keeps (texts) is not counted."""
     inputs = random_batch(2, config.model.image_size, device).inputs.select(torch.tensor([0], device=device))
-    method.eval()
+    method.eval().requires_grad_(False)  # the counter cannot follow expanded parameters with gradients
     torch.backends.mha.set_fastpath_enabled(False)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), torch.autocast(device.type, enabled=False):
         method.score(inputs)
