@@ -19,9 +19,8 @@ from fasbench.registry import methods
 from fasbench.resources import bundled
 
 GOLDEN = Path(__file__).with_name("golden.json")
-# Of the log-odds of a score (0.005 at 0.5), between machines, numbers of threads and versions of torch: the first steps
-# of Adam amplify rounding.
-TOLERANCE = 0.02
+TOLERANCE = 4e-3  # of the log-odds of a score (0.001 at 0.5), between machines and versions of torch
+SPREAD = 0.1  # or this share of their spread: the first steps of Adam amplify rounding, which follows the threads
 BUNDLED = {name: entry for name, entry in methods().items() if entry.origin == "bundled"}
 
 _render = cache(contract._records)
@@ -83,8 +82,10 @@ def test_scores_are_those_stored(entry):
         lines = [f'  "{name}": {json.dumps(scores)}' for name, scores in sorted({**golden, entry.name: found}.items())]
         GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
         pytest.skip("stored")
-    assert log_odds(found) == pytest.approx(log_odds(golden[entry.name]), abs=TOLERANCE)
-    assert max(log_odds(found)) - min(log_odds(found)) > 5 * TOLERANCE  # else the comparison says nothing
+    stored = log_odds(golden[entry.name])
+    spread = max(stored) - min(stored)
+    assert log_odds(found) == pytest.approx(stored, abs=max(TOLERANCE, SPREAD * spread))
+    assert spread > 10 * TOLERANCE  # else the comparison says nothing
 
 
 def test_every_stored_score_belongs_to_a_method():
