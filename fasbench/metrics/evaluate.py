@@ -153,7 +153,13 @@ def _policy(policy: Policy, level: Level, curves: dict[str, Curve], uncertainty:
     for kind, rate in found["apcer_per_attack"].items():
         place = ("slices", "attack", "groups", kind, "policies", policy.name, "apcer")
         found["apcer_per_attack"][kind] = uncertainty.add_one(rate, place, ("attack",), policy, counts[kind])
-    return uncertainty.add(found, ("policies", policy.name), policy)
+    block = uncertainty.add(found, ("policies", policy.name), policy)
+    if found["apcer_max_attack"] is not None:  # rests on the units of that type, not on those of all attacks
+        own = {key: count for key, count in counts[found["apcer_max_attack"]].items() if key.startswith("attack")}
+        worst = {name: found[name] for name in ("apcer_max", "acer_max")}
+        of_worst = uncertainty.add(worst, ("policies", policy.name), policy, {**level.test.counts(), **own})
+        block["intervals"] |= of_worst["intervals"]
+    return block
 
 
 def _rates(test: Scores, at: float, undefined: dict[str, str]) -> dict[str, Any]:

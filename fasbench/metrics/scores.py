@@ -44,6 +44,8 @@ class Scores:
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in (*PER_VIDEO, "scores", "videos", "ids")}
+        taken = sorted({"attack", "domain"} & set(self.groups))  # slicings that every result has
+        raise_problems("in the scores", [f"groups: '{name}' is taken, give it another name" for name in taken])
         given |= {GROUP + name: values for name, values in self.groups.items()}
         columns = {name: np.asarray(values) for name, values in given.items() if values is not None}
         columns = {"scores": columns.pop("scores"), **columns}  # named first where something is wrong

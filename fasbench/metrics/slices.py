@@ -63,10 +63,10 @@ def _slicing(test: Scores, column: str, name: str) -> Slicing:
 
 
 def _too_few_people(test: Scores, codes: np.ndarray, kept: np.ndarray) -> dict[int, str]:
-    """Groups of fewer than 20 people, and as many more as it takes that none follows by difference from the whole."""
-    people = {number: _units(test, codes == number) for number in kept.tolist()}
+    """Groups of fewer than 20 people in a class, and as many more as it takes that none follows by difference."""
+    people = {number: _fewest(test, codes == number) for number in kept.tolist()}
     hidden = {
-        number: f"not shown: {count} people, {MINIMUM_PEOPLE} are needed"
+        number: f"not shown: fewer than {MINIMUM_PEOPLE} people"
         for number, count in people.items()
         if count < MINIMUM_PEOPLE
     }
@@ -76,8 +76,11 @@ def _too_few_people(test: Scores, codes: np.ndarray, kept: np.ndarray) -> dict[i
     return hidden
 
 
-def _units(test: Scores, rows: np.ndarray) -> int:
-    return len(np.unique(test.codes("persons").codes[rows]))
+def _fewest(test: Scores, rows: np.ndarray) -> int:
+    """Units of the class that has fewer of them, of those that the rows hold: a rate is about one class."""
+    persons = test.codes("persons").codes
+    counts = [len(np.unique(persons[rows & (test.labels == label)])) for label in (0, 1)]
+    return min(count for count in counts if count)
 
 
 def slice_counts(test: Scores, slicing: Slicing, g: int) -> dict[str, int | float]:

@@ -73,7 +73,7 @@ def plain(validation: Scores, test: Scores) -> dict[tuple[str, ...], float]:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_replicate_is_the_plain_computation_on_the_rows_drawn(grid, seed):
     validation = made_scores(seed, 15, ("l", "m", "n"), grid=grid)
-    test = made_scores(seed + 100, 48, ("k", "o"), grid=grid, groups=True)
+    test = made_scores(seed + 100, 96, ("k", "o"), grid=grid, groups=True)
     found = bootstrap(validation, test, replicates=12, slice_policies=tuple(POLICIES))
     parts = {"frame": (validation, test), "video": (validation.by_video(), test.by_video())}
     weights = [Units.of(p, n).draw(range(12)) for p, n in ((validation, "validation"), (test, "test"))]
@@ -93,7 +93,9 @@ def test_full_weights_are_the_data_themselves():
     test = made_scores(2, 130, ("k", "o"), groups=True)
     level = sort_levels(validation, test, tuple(POLICIES), slice_policies=tuple(POLICIES))["frame"]
     found, expected = level.full(), plain(validation, test)
-    assert {path for path in expected if path[0] == "slices" and path[1] == "race"} <= set(found)  # 20 people of each
+    assert {path for path in expected if path[0] == "slices" and path[1] == "race"} <= set(
+        found
+    )  # 20 people of each, in both classes
     assert {path: found[path] for path in expected} == pytest.approx(expected, abs=1e-13)
 
 

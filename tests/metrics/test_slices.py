@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_scores import made_scores
 
-from fasbench.errors import ConfigError
+from fasbench.errors import ConfigError, DataError
 from fasbench.metrics import POLICIES, Scores, apcer, auc, bpcer, evaluate, hter
 
 
@@ -119,7 +119,7 @@ def test_a_small_race_takes_the_next_one_with_it_so_that_no_difference_gives_it_
     assert list(slices["race"]["groups"]) == ["A"]
     assert slices["race"]["suppressed"] == {
         "B": "not shown: the numbers of a smaller group would follow by difference",
-        "C": "not shown: 19 people, 20 are needed",
+        "C": "not shown: fewer than 20 people",
     }
     assert slices["race"]["worst"]["source-eer"]["group"] == "A"
     # 12 + 19 people cannot be told apart by difference, so no further group has to go.
@@ -156,3 +156,37 @@ def test_a_group_without_a_class_has_reasons():
     assert (second["bpcer"], second["apcer"]) == (None, 0.5)
     assert groups["1"]["undefined"] == {"auc": "undefined: there are no attacks"}
     assert second["undefined"]["hter"] == "undefined: there are no bona fide samples"
+
+
+def test_a_race_is_hidden_for_the_class_that_has_few_people():
+    """Three persons and twenty masks of one race: a BPCER of it would be about three people."""
+    scores = people({"A": 30, "B": 20})
+    kept = np.ones(len(scores.scores), bool)
+    live_of_b = np.flatnonzero((scores.groups["race"] == "B") & (scores.labels == 1))
+    kept[live_of_b[3:]] = False
+    columns = {
+        name: getattr(scores, name)[kept] for name in ("scores", "labels", "units", "videos", "domains", "attacks")
+    }
+    part = Scores(**columns, groups={"race": scores.groups["race"][kept]})
+    race = frame(made_scores(1, 60), part, replicates=10)["slices"]["race"]
+    assert race["suppressed"]["B"] == "not shown: fewer than 20 people" and race["groups"] == {}
+
+
+@pytest.mark.parametrize("name", ["attack", "domain"])
+def test_a_group_may_not_take_the_name_of_a_slicing(name):
+    with pytest.raises(DataError, match=f"groups: '{name}' is taken, give it another name"):
+        Scores([0.1, 0.9], [0, 1], ["a", "b"], ["v", "w"], ["k"] * 2, ["print", "live"], groups={name: ["x", "y"]})
+
+
+def test_the_worst_type_rests_on_its_own_units():
+    test = made_scores(1, 60)
+    policy = frame(made_scores(2, 60), test, replicates=20)["policies"]["source-eer"]
+    worst = policy["apcer_max_attack"]
+    assert worst is not None
+    found, own = policy["intervals"]["apcer_max"], policy["apcer_per_attack"][worst]["interval"]
+    assert (
+        (found["unreliable"] is None)
+        or "test attack" in found["unreliable"]
+        or "units with errors" in found["unreliable"]
+    )
+    assert (found["unreliable"] is None) == (own["unreliable"] is None)
